@@ -1,0 +1,172 @@
+package crds
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	kjson "sigs.k8s.io/json"
+)
+
+// A FieldError says which field of the user's object is wrong, and what would be accepted.
+type FieldError struct {
+	Path   string // such as spec.config
+	Detail string
+}
+
+func (e *FieldError) Error() string { return e.Path + ": " + e.Detail }
+
+// Decode reads an OpenTelemetryCollector of either version as the API server holds it, and normalises the spellings of
+// v1alpha1. It does not modify u, and shares nothing with it but the configuration's tree. Fields that it does not know
+// are left out: where they matter, use DecodeStrict.
+//
+// Errors are *FieldError: the object passed the schema of another version of the CRD, but does not fit the types here.
+func Decode(u *unstructured.Unstructured) (*Collector, error) {
+	c, _, err := decode(u)
+	return c, err
+}
+
+// DecodeStrict is Decode for a manifest that no API server has seen: an unknown or repeated field is an error too.
+func DecodeStrict(u *unstructured.Unstructured) (*Collector, error) {
+	c, strict, err := decode(u)
+	if err == nil && len(strict) > 0 {
+		err = errors.Join(strict...)
+	}
+	return c, err
+}
+
+func decode(u *unstructured.Unstructured) (c *Collector, strict []error, err error) {
+	if u.GroupVersionKind().Group != Group || u.GetKind() != Kind {
+		return nil, nil, &FieldError{"apiVersion, kind", fmt.Sprintf("got %s %s, want %s/%s or %s/%s %s",
+			u.GetAPIVersion(), u.GetKind(), Group, VersionV1Beta1, Group, VersionV1Alpha1, Kind)}
+	}
+	c = &Collector{
+		Namespace: u.GetNamespace(), Name: u.GetName(), UID: u.GetUID(), Generation: u.GetGeneration(),
+		ResourceVersion: u.GetResourceVersion(), Labels: u.GetLabels(), Annotations: u.GetAnnotations(),
+		DeletionTimestamp: u.GetDeletionTimestamp(),
+	}
+	if err := decodeStatus(u, &c.Status); err != nil {
+		return c, nil, err
+	}
+	spec, ok := u.Object["spec"].(map[string]any)
+	if !ok {
+		return c, nil, &FieldError{"spec", fmt.Sprintf("got %s, want an object", jsonType(u.Object["spec"]))}
+	}
+	spec = normalise(spec)
+	config := spec["config"]
+	delete(spec, "config")
+	data, err := json.Marshal(map[string]any{"spec": spec})
+	if err != nil {
+		return c, nil, fmt.Errorf("spec: encode: %w", err)
+	}
+	into := struct {
+		Spec *Spec `json:"spec"`
+	}{&c.Spec}
+	if strict, err = kjson.UnmarshalStrict(data, &into, kjson.DisallowUnknownFields); err != nil {
+		return c, nil, typeError(err)
+	}
+	c.Spec.Config, err = decodeConfig(config)
+	return c, strict, err
+}
+
+func decodeStatus(u *unstructured.Unstructured, into *Status) error {
+	status, ok := u.Object["status"].(map[string]any)
+	if !ok {
+		return nil
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(status, into); err != nil {
+		return &FieldError{"status", err.Error()}
+	}
+	return nil
+}
+
+func decodeConfig(v any) (Config, error) {
+	switch v := v.(type) {
+	case string:
+		return Config{Text: v, IsText: true}, nil
+	case map[string]any:
+		return Config{Tree: v}, nil
+	default:
+		return Config{}, &FieldError{"spec.config", fmt.Sprintf(
+			"got %s, want the collector's configuration: an object, or a string that holds it as YAML", jsonType(v))}
+	}
+}
+
+// normalise returns a copy of spec in which the names that v1alpha1 has for the same things are those of v1beta1. It does
+// not go by the apiVersion: the API server serves what was stored through one version through the other as it is.
+func normalise(spec map[string]any) map[string]any {
+	spec = maps.Clone(spec)
+	rename := func(m map[string]any, from, to string) {
+		if v, ok := m[from]; ok {
+			delete(m, from)
+			if _, taken := m[to]; !taken {
+				m[to] = v
+			}
+		}
+	}
+	_, hasMin := spec["minReplicas"]
+	_, hasMax := spec["maxReplicas"]
+	if hasMin || hasMax {
+		autoscaler := cloneMap(spec["autoscaler"])
+		for _, k := range []string{"minReplicas", "maxReplicas"} {
+			if v, ok := spec[k]; ok {
+				delete(spec, k)
+				if _, taken := autoscaler[k]; !taken {
+					autoscaler[k] = v
+				}
+			}
+		}
+		spec["autoscaler"] = autoscaler
+	}
+	rename(spec, "updateStrategy", "daemonSetUpdateStrategy")
+	if observability, ok := spec["observability"].(map[string]any); ok {
+		if metrics, ok := observability["metrics"].(map[string]any); ok {
+			observability, metrics = maps.Clone(observability), maps.Clone(metrics)
+			rename(metrics, "DisablePrometheusAnnotations", "disablePrometheusAnnotations")
+			observability["metrics"], spec["observability"] = metrics, observability
+		}
+	}
+	return spec
+}
+
+func cloneMap(v any) map[string]any {
+	if m, ok := v.(map[string]any); ok {
+		return maps.Clone(m)
+	}
+	return map[string]any{}
+}
+
+// typeError turns encoding/json's "cannot unmarshal string into Go struct field Spec.spec.replicas of type int32" into
+// the path and what the field takes.
+func typeError(err error) error {
+	var t *json.UnmarshalTypeError
+	if errors.As(err, &t) {
+		path := t.Field
+		if i := strings.Index(path, "spec"); i > 0 {
+			path = path[i:]
+		}
+		return &FieldError{path, fmt.Sprintf("got a %s, want %s", t.Value, t.Type)}
+	}
+	return &FieldError{"spec", strings.TrimPrefix(err.Error(), "json: ")}
+}
+
+func jsonType(v any) string {
+	switch v.(type) {
+	case nil:
+		return "nothing"
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	default:
+		return "a number"
+	}
+}

@@ -1,0 +1,49 @@
+package crds
+
+import (
+	"bytes"
+	_ "embed" // of the manifests
+	"strings"
+	"text/template"
+)
+
+//go:embed opentelemetrycollectors.yaml
+var collectorCRD []byte
+
+//go:embed install.yaml.tmpl
+var installTemplate string
+
+// YAML is the CustomResourceDefinitions as one YAML stream.
+func YAML() []byte { return bytes.Clone(collectorCRD) }
+
+// InstallOptions are what an installation can be told.
+type InstallOptions struct {
+	// Namespace to make and to run in.
+	Namespace string
+	// Image of the operator.
+	Image string
+	// Replicas of the operator; one of them works, the others wait to.
+	Replicas int
+	// Watch lists the namespaces whose collectors are worked on; all when empty. Rights are granted in these only.
+	Watch []string
+	// CollectorImage is for collectors whose spec has none; the operator's default when empty.
+	CollectorImage string
+}
+
+// Install is one manifest with everything that it takes to run the operator: namespace, CRDs, rights and Deployment.
+func Install(o InstallOptions) ([]byte, error) {
+	t, err := template.New("install").Funcs(template.FuncMap{"join": strings.Join}).Parse(installTemplate)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = t.Execute(&out, struct {
+		InstallOptions
+		Name  string
+		CRDs  string
+		Lease string
+		Group string
+		Kinds []OwnedKind
+	}{o, Program, string(collectorCRD), LeaseName, Group, OwnedKinds()})
+	return out.Bytes(), err
+}

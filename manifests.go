@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/otelier/otelier/crds"
+	"github.com/otelier/otelier/internal/manifest"
+	"github.com/otelier/otelier/render"
+)
+
+// The image of collectors whose spec has none, and of the operator in the install manifest.
+const (
+	defaultCollectorImage = "ghcr.io/open-telemetry/opentelemetry-collector-releases/opentelemetry-collector-contrib:0.164.0"
+	defaultOperatorImage  = "ghcr.io/otelier/otelier"
+)
+
+type versionCmd struct{}
+
+func (versionCmd) Run(io streams) error {
+	_, err := fmt.Fprintf(io.out, "%s %s\n", crds.Program, version)
+	return err
+}
+
+type crdsCmd struct{}
+
+func (crdsCmd) Run(io streams) error {
+	_, err := io.out.Write(crds.YAML())
+	return err
+}
+
+type installCmd struct {
+	Namespace      string   `help:"Namespace to make and to run in." default:"otelier-system" short:"n"`
+	Image          string   `help:"Image of the operator." default:"${operatorImage}" placeholder:"IMAGE"`
+	Replicas       int      `help:"Replicas of the operator: one works, the others stand by." default:"1"`
+	Watch          []string `help:"Namespaces whose collectors are worked on, and the only ones in which rights are granted; all by default." placeholder:"NAMESPACE"`
+	CollectorImage string   `help:"Image of collectors whose spec has none." placeholder:"IMAGE"`
+}
+
+func (c *installCmd) Run(io streams) error {
+	out, err := crds.Install(crds.InstallOptions{
+		Namespace: c.Namespace, Image: c.Image, Replicas: c.Replicas, Watch: c.Watch, CollectorImage: c.CollectorImage,
+	})
+	if err != nil {
+		return fmt.Errorf("install manifest: %w", err)
+	}
+	_, err = io.out.Write(out)
+	return err
+}
+
+type renderCmd struct {
+	Filename  []string    `help:"File, directory or - for stdin; may be repeated." short:"f" required:"" placeholder:"FILE"`
+	Namespace string      `help:"Namespace of collectors whose manifest has none." short:"n" default:"default"`
+	Rendering renderFlags `embed:"" group:"Rendering"`
+}
+
+// Run prints the objects of every collector that it finds. A bad collector does not hide the others: all are reported, and
+// nothing is printed.
+func (c *renderCmd) Run(io streams) error {
+	options, err := c.Rendering.options(nil)
+	if err != nil {
+		return err
+	}
+	var (
+		objects []*unstructured.Unstructured
+		failed  int
+		found   int
+	)
+	for _, source := range c.Filename {
+		read, err := manifest.Read(source, io.in)
+		if err != nil {
+			return err
+		}
+		for _, o := range read {
+			if o.GroupVersionKind().Group != crds.Group || o.GetKind() != crds.Kind {
+				say(io, "%s: skipped, %s is not a collector", o.Source, o.GetKind())
+				continue
+			}
+			found++
+			result, err := c.render(o, options)
+			if err != nil {
+				failed++
+				say(io, "%s: %s: %v", o.Source, o.GetName(), err)
+				continue
+			}
+			for _, w := range result.Warnings {
+				say(io, "%s: %s: warning: %s", o.Source, o.GetName(), w)
+			}
+			objects = append(objects, result.Objects...)
+		}
+	}
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%d of %d collectors can't be rendered", failed, found)
+	case found == 0:
+		return fmt.Errorf("no %s found in what -f names", crds.Kind)
+	}
+	return manifest.Write(io.out, objects)
+}
+
+func (c *renderCmd) render(o manifest.Object, options render.Options) (*render.Result, error) {
+	if o.GetNamespace() == "" {
+		o.SetNamespace(c.Namespace)
+	}
+	collector, err := crds.DecodeStrict(o.Unstructured)
+	if err != nil {
+		return nil, err
+	}
+	result, err := render.Collector(collector, options)
+	if err == nil {
+		for _, path := range collector.Spec.UnsupportedFields() {
+			result.Warnings = append(result.Warnings, path+": set, but not acted on by this version")
+		}
+	}
+	return result, err
+}
+
+func say(io streams, format string, args ...any) {
+	_, _ = fmt.Fprintf(io.err, format+"\n", args...) // there is nowhere else to say it
+}
+
+// options compiles the flags. env is what the operator passes on from its own environment.
+func (f renderFlags) options(env map[string]string) (render.Options, error) {
+	out := render.Options{Image: f.CollectorImage, Env: env}
+	for _, list := range []struct {
+		flag string
+		from []string
+		to   *[]*regexp.Regexp
+	}{
+		{"--annotations-filter", f.AnnotationsFilter, &out.AnnotationsFilter},
+		{"--labels-filter", f.LabelsFilter, &out.LabelsFilter},
+	} {
+		for _, s := range list.from {
+			re, err := regexp.Compile(s)
+			if err != nil {
+				return out, usageError{fmt.Errorf("%s: %w", list.flag, err)}
+			}
+			*list.to = append(*list.to, re)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+
+	"github.com/otelier/otelier/crds"
+	"github.com/otelier/otelier/internal/serve"
+	"github.com/otelier/otelier/reconcile"
+	"github.com/otelier/otelier/render"
+)
+
+type runCmd struct {
+	Kube       kubeFlags     `embed:"" group:"Cluster"`
+	Namespaces []string      `help:"Namespaces whose collectors are worked on; all by default." placeholder:"NAMESPACE" group:"Cluster"`
+	Workers    int           `help:"Collectors that are worked on at a time." default:"4" group:"Cluster"`
+	Listen     string        `help:"Address of /healthz, /readyz and /metrics; empty for none." default:":8080" placeholder:"ADDRESS" group:"Serving"`
+	Election   electionFlags `embed:"" group:"Leader election"`
+	Rendering  renderFlags   `embed:"" group:"Rendering"`
+}
+
+type kubeFlags struct {
+	Kubeconfig string `help:"Kubeconfig file; by default that of the pod, or the one that kubectl takes." type:"path" env:"OTELIER_KUBECONFIG" placeholder:"FILE"`
+	Context    string `help:"Context of the kubeconfig." placeholder:"NAME"`
+}
+
+type electionFlags struct {
+	LeaderElect          *bool  `help:"Let one of several replicas work. On by default inside a cluster only." negatable:""`
+	LeaderElectNamespace string `help:"Namespace of the Lease; by default the pod's own." placeholder:"NAMESPACE"`
+}
+
+// Validate is called by kong.
+func (c *runCmd) Validate() error {
+	if c.Workers < 1 {
+		return errors.New("--workers must be at least 1")
+	}
+	return nil
+}
+
+// Run runs the operator until ctx ends. Losing the leadership, or the address to serve on, is an error.
+func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
+	config, inCluster, err := c.Kube.config()
+	if err != nil {
+		return err
+	}
+	options, err := c.Rendering.options(proxyEnv(os.LookupEnv))
+	if err != nil {
+		return err
+	}
+	clients, err := newClients(config)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRecording()
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: clients.typed.EventsV1()})
+	defer broadcaster.Shutdown()
+	if err := broadcaster.StartRecordingToSinkWithContext(recording); err != nil {
+		return fmt.Errorf("record events: %w", err)
+	}
+	registry, elected := prometheus.NewRegistry(), make(chan struct{})
+	controller, err := reconcile.New(clients.dynamic, clients.metadata, reconcile.Options{
+		Render: renderer(options), Namespaces: c.Namespaces, Workers: c.Workers, Elected: elected,
+		Cluster: reconcile.NewCluster(clients.dynamic), Recorder: broadcaster.NewRecorder(scheme.Scheme, crds.EventReporter),
+		Registry: registry, Clock: clock.RealClock{}, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", version, "server", config.Host)
+	server := &serve.Server{Ready: controller.Ready, Metrics: registry, Log: log}
+	return c.runAll(ctx, log, server, controller, clients.typed, elected, c.Election.wanted(inCluster))
+}
+
+// runAll runs the parts together; when one fails, the others stop. The lease is given up only after the last write.
+func (c *runCmd) runAll(
+	ctx context.Context, log *slog.Logger, server *serve.Server, controller *reconcile.Controller,
+	client kubernetes.Interface, elected chan struct{}, elect bool,
+) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	leading, resign := context.WithCancel(context.WithoutCancel(ctx))
+	defer resign()
+	var wg sync.WaitGroup
+	if c.Listen != "" {
+		wg.Go(func() {
+			if err := server.Run(ctx, c.Listen); err != nil {
+				stop(err)
+			}
+		})
+	}
+	if elect {
+		namespace, err := c.Election.namespace(os.ReadFile)
+		if err != nil {
+			stop(err)
+		} else {
+			wg.Go(func() {
+				if err := serve.Elect(leading, client, namespace, crds.LeaseName, elected, log); err != nil {
+					stop(err)
+				}
+			})
+		}
+	} else {
+		close(elected)
+	}
+	controller.Run(ctx)
+	resign()
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func renderer(o render.Options) func(*crds.Collector) (reconcile.Rendered, error) {
+	return func(c *crds.Collector) (reconcile.Rendered, error) {
+		r, err := render.Collector(c, o)
+		if err != nil {
+			return reconcile.Rendered{}, err
+		}
+		return reconcile.Rendered{Objects: r.Objects, Warnings: r.Warnings}, nil
+	}
+}
+
+type clients struct {
+	typed    kubernetes.Interface
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+}
+
+func newClients(config *rest.Config) (clients, error) {
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return clients{}, err
+	}
+	typed, err := kubernetes.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return clients{}, err
+	}
+	dyn, err := dynamic.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return clients{}, err
+	}
+	md, err := metadata.NewForConfigAndClient(config, httpClient)
+	return clients{typed, dyn, md}, err
+}
+
+// config finds the cluster: the flag, then the pod that we run in, then what kubectl would take.
+func (f kubeFlags) config() (config *rest.Config, inCluster bool, err error) {
+	if f.Kubeconfig == "" && f.Context == "" {
+		config, err = rest.InClusterConfig()
+		inCluster = err == nil
+		if err != nil && !errors.Is(err, rest.ErrNotInCluster) {
+			return nil, false, fmt.Errorf("in-cluster configuration: %w", err)
+		}
+	}
+	if !inCluster {
+		rules := clientcmd.NewDefaultClientConfigLoadingRules()
+		rules.ExplicitPath = f.Kubeconfig
+		overrides := &clientcmd.ConfigOverrides{CurrentContext: f.Context}
+		config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+		if err != nil {
+			return nil, false, fmt.Errorf("kubeconfig: %w", err)
+		}
+	}
+	config.UserAgent = crds.Program + "/" + version
+	// The API server decides who has to wait (API Priority and Fairness); a limit of our own would only hide it.
+	config.QPS = -1
+	return config, inCluster, nil
+}
+
+func (f electionFlags) wanted(inCluster bool) bool {
+	if f.LeaderElect != nil {
+		return *f.LeaderElect
+	}
+	return inCluster
+}
+
+// namespaceFile is where a pod finds the name of its own namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+func (f electionFlags) namespace(readFile func(string) ([]byte, error)) (string, error) {
+	if f.LeaderElectNamespace != "" {
+		return f.LeaderElectNamespace, nil
+	}
+	data, err := readFile(namespaceFile)
+	if err != nil {
+		return "", usageError{errors.New("leader election outside of a cluster needs --leader-elect-namespace")}
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// proxyEnv is what collectors get of the operator's environment, in both spellings that programs look for.
+func proxyEnv(lookup func(string) (string, bool)) map[string]string {
+	out := map[string]string{}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		for _, n := range []string{name, strings.ToLower(name)} {
+			if v, ok := lookup(n); ok && v != "" {
+				out[n] = v
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,257 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/otelier/otelier/crds"
+)
+
+const ownerIndex = "owner"
+
+// liveCache holds the collectors of the watched namespaces and what they own. Objects of kinds that are cached without their
+// content come out of it with their metadata only.
+type liveCache struct {
+	log        *slog.Logger
+	collectors []watch
+	owned      []watch
+}
+
+// watch is one informer: a resource in a namespace, or in all of them when it is empty.
+type watch struct {
+	resource  schema.GroupVersionResource
+	kind      schema.GroupVersionKind
+	namespace string
+	informer  cache.SharedIndexInformer
+}
+
+// newCache prepares informers, and starts none. enqueue is called with the key of a collector whenever something happens to
+// it or to what it owns.
+func newCache(
+	dyn dynamic.Interface, md metadata.Interface, namespaces []string, enqueue func(types.NamespacedName), log *slog.Logger,
+) (*liveCache, error) {
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	c := &liveCache{log: log}
+	byOwner := cache.Indexers{ownerIndex: indexByOwner}
+	onlyOwned := func(o *metav1.ListOptions) { o.LabelSelector = crds.OwnedSelector() }
+	for _, ns := range namespaces {
+		gvr := crds.CollectorResource()
+		inf := dynamicinformer.NewFilteredDynamicInformer(dyn, gvr, ns, 0, cache.Indexers{}, nil).Informer()
+		c.collectors = append(c.collectors, watch{gvr, gvr.GroupVersion().WithKind(crds.Kind), ns, inf})
+		for _, k := range crds.OwnedKinds() {
+			w := watch{resource: k.GVR(), kind: k.GVK, namespace: ns}
+			if k.MetadataOnly {
+				w.informer = metadatainformer.NewFilteredMetadataInformer(md, w.resource, ns, 0, byOwner, onlyOwned).Informer()
+			} else {
+				w.informer = dynamicinformer.NewFilteredDynamicInformer(dyn, w.resource, ns, 0, byOwner, onlyOwned).Informer()
+			}
+			c.owned = append(c.owned, w)
+		}
+	}
+	for _, w := range c.all() {
+		if err := c.prepare(w, enqueue); err != nil {
+			return nil, fmt.Errorf("watch %s: %w", w.resource.GroupResource(), err)
+		}
+	}
+	return c, nil
+}
+
+func (c *liveCache) all() []watch { return append(append([]watch(nil), c.collectors...), c.owned...) }
+
+func (c *liveCache) prepare(w watch, enqueue func(types.NamespacedName)) error {
+	if err := w.informer.SetTransform(slim); err != nil {
+		return err
+	}
+	if err := w.informer.SetWatchErrorHandlerWithContext(c.watchFailed(w)); err != nil {
+		return err
+	}
+	notify := func(obj any) {
+		if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = gone.Obj
+		}
+		o, err := meta.Accessor(obj)
+		if err != nil {
+			return
+		}
+		if w.kind.Kind == crds.Kind {
+			enqueue(types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()})
+		} else if owner := controllerOf(o); owner != nil {
+			enqueue(types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name})
+		}
+	}
+	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: notify, UpdateFunc: func(_, obj any) { notify(obj) }, DeleteFunc: notify,
+	})
+	return err
+}
+
+// watchFailed says what is wrong in a way that tells what to do; the informer tries again by itself.
+func (c *liveCache) watchFailed(w watch) cache.WatchErrorHandlerWithContext {
+	return func(ctx context.Context, r *cache.Reflector, err error) {
+		switch {
+		case errors.IsNotFound(err) && w.kind.Kind == crds.Kind:
+			c.log.Error("the CRD is not installed: run `otelier crds | kubectl apply --server-side -f -`", "resource", w.resource.GroupResource().String())
+		case errors.IsForbidden(err):
+			c.log.Error("not allowed to list and watch", "resource", w.resource.GroupResource().String(), "namespace", w.namespace, "error", err)
+		default:
+			cache.DefaultWatchErrorHandler(ctx, r, err)
+		}
+	}
+}
+
+// run watches until ctx ends, and returns when every informer has stopped. ready is called once everything was listed.
+func (c *liveCache) run(ctx context.Context, ready func()) {
+	var wg sync.WaitGroup
+	for _, w := range c.all() {
+		wg.Go(func() { w.informer.RunWithContext(ctx) })
+	}
+	if c.waitForSync(ctx) {
+		ready()
+	}
+	wg.Wait()
+}
+
+func (c *liveCache) waitForSync(ctx context.Context) bool {
+	var synced []cache.InformerSynced
+	for _, w := range c.all() {
+		synced = append(synced, w.informer.HasSynced)
+	}
+	return cache.WaitForCacheSync(ctx.Done(), synced...)
+}
+
+// collector is the named one as the API server holds it, nil when there is none.
+func (c *liveCache) collector(key types.NamespacedName) *unstructured.Unstructured {
+	for _, w := range c.collectors {
+		if obj, ok, _ := w.informer.GetIndexer().GetByKey(key.String()); ok {
+			return obj.(*unstructured.Unstructured)
+		}
+	}
+	return nil
+}
+
+// ownedBy are the objects whose controller has this UID. They must not be modified.
+func (c *liveCache) ownedBy(uid types.UID) map[ID]*unstructured.Unstructured {
+	out := map[ID]*unstructured.Unstructured{}
+	for _, w := range c.owned {
+		objs, err := w.informer.GetIndexer().ByIndex(ownerIndex, string(uid))
+		if err != nil {
+			continue // the index was there from the start
+		}
+		for _, obj := range objs {
+			if u := asUnstructured(obj, w.kind); u != nil {
+				out[idOf(u)] = u
+			}
+		}
+	}
+	return out
+}
+
+// get is one owned object, nil when there is none that bears our labels.
+func (c *liveCache) get(id ID) *unstructured.Unstructured {
+	for _, w := range c.owned {
+		if w.kind.Group != id.Group || w.kind.Kind != id.Kind {
+			continue
+		}
+		if obj, ok, _ := w.informer.GetIndexer().GetByKey(id.Namespace + "/" + id.Name); ok {
+			return asUnstructured(obj, w.kind)
+		}
+	}
+	return nil
+}
+
+// seen tells whether the cache holds what the API server had for a resource at resourceVersion, or something newer.
+func (c *liveCache) seen(resource schema.GroupVersionResource, namespace, version string) bool {
+	for _, w := range c.all() {
+		if w.resource != resource || (w.namespace != namespace && w.namespace != metav1.NamespaceAll) {
+			continue
+		}
+		order, err := resourceversion.CompareResourceVersion(w.informer.GetStore().LastStoreSyncResourceVersion(), version)
+		return err != nil || order >= 0 // versions that can't be compared must not stop us for ever
+	}
+	return true
+}
+
+// slim drops what nobody reads before it is kept: of managedFields, all but our own entry.
+func slim(obj any) (any, error) {
+	switch o := obj.(type) {
+	case *unstructured.Unstructured:
+		entries, _, _ := unstructured.NestedSlice(o.Object, "metadata", "managedFields")
+		var kept []any
+		for _, e := range entries {
+			if m, ok := e.(map[string]any); ok && isOurs(m) && o.GetKind() != crds.Kind {
+				kept = append(kept, m)
+			}
+		}
+		unstructured.RemoveNestedField(o.Object, "metadata", "managedFields")
+		if kept != nil {
+			return o, unstructured.SetNestedSlice(o.Object, kept, "metadata", "managedFields")
+		}
+	case *metav1.PartialObjectMetadata:
+		var kept []metav1.ManagedFieldsEntry
+		for _, e := range o.ManagedFields {
+			if e.Manager == crds.FieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" {
+				kept = append(kept, e)
+			}
+		}
+		o.ManagedFields = kept
+	}
+	return obj, nil
+}
+
+func indexByOwner(obj any) ([]string, error) {
+	o, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	if owner := controllerOf(o); owner != nil {
+		return []string{string(owner.UID)}, nil
+	}
+	return nil, nil
+}
+
+// controllerOf is the controlling owner of o if that is a collector.
+func controllerOf(o metav1.Object) *metav1.OwnerReference {
+	owner := metav1.GetControllerOfNoCopy(o)
+	if owner == nil || owner.Kind != crds.Kind {
+		return nil
+	}
+	if gv, err := schema.ParseGroupVersion(owner.APIVersion); err != nil || gv.Group != crds.Group {
+		return nil
+	}
+	return owner
+}
+
+// asUnstructured gives objects that were cached with their metadata only the form of all others.
+func asUnstructured(obj any, kind schema.GroupVersionKind) *unstructured.Unstructured {
+	switch o := obj.(type) {
+	case *unstructured.Unstructured:
+		return o
+	case *metav1.PartialObjectMetadata:
+		m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+		if err != nil {
+			return nil
+		}
+		u := &unstructured.Unstructured{Object: m}
+		u.SetGroupVersionKind(kind)
+		return u
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// A Problem is why a pass could not do all that it had to.
+type Problem struct {
+	// Reason is one of crds.Reason….
+	Reason string
+	// Message names the object or the field, and what is wrong with it.
+	Message string
+	// Transient problems are tried again soon; the others when the collector changes, and now and then.
+	Transient bool
+}
+
+func (p *Problem) Error() string { return p.Message }
+
+// specProblem is about the collector itself: what it says can't be read or rendered.
+func specProblem(err error) *Problem {
+	p := &Problem{Reason: crds.ReasonInvalidSpec, Message: err.Error()}
+	var field *crds.FieldError
+	if errors.As(err, &field) && strings.HasPrefix(field.Path, "spec.config") {
+		p.Reason = crds.ReasonInvalidConfig
+	}
+	return p
+}
+
+// apiProblem is what the API server answered to doing something with an object. Refusals that only a person can resolve are
+// told from those that pass.
+func apiProblem(verb string, id ID, err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	p = &Problem{Reason: crds.ReasonRetrying, Message: fmt.Sprintf("%s: %s: %v", id, verb, err), Transient: true}
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		p.Message = fmt.Sprintf("%s: %s: the namespace is being deleted", id, verb)
+	case apierrors.IsForbidden(err):
+		p.Reason, p.Transient = crds.ReasonForbidden, false
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), hasCode(err, http.StatusUnprocessableEntity):
+		p.Reason, p.Transient = crds.ReasonInvalidSpec, false
+		p.Message = fmt.Sprintf("%s: refused by the API server: %s", id, causes(err))
+	}
+	return p
+}
+
+func hasCode(err error, code int32) bool {
+	var s apierrors.APIStatus
+	return errors.As(err, &s) && s.Status().Code == code
+}
+
+// causes are the fields that the API server names and what it says of them; values are left out, they may be long or secret.
+func causes(err error) string {
+	var s apierrors.APIStatus
+	if !errors.As(err, &s) || s.Status().Details == nil || len(s.Status().Details.Causes) == 0 {
+		return err.Error()
+	}
+	var out []string
+	for _, c := range s.Status().Details.Causes {
+		out = append(out, fmt.Sprintf("%s: %s", c.Field, withoutValue(c)))
+	}
+	return strings.Join(out, "; ")
+}
+
+// withoutValue cuts the offending value out of a cause: field errors print it between their type and their detail
+// (k8s.io/apimachinery/pkg/util/validation/field, Error.ErrorBody).
+func withoutValue(c metav1.StatusCause) string {
+	rest, ok := strings.CutPrefix(c.Message, "Invalid value: ")
+	if !ok {
+		return c.Message
+	}
+	if value, err := strconv.QuotedPrefix(rest); err == nil {
+		rest = rest[len(value):]
+	}
+	if _, detail, ok := strings.Cut(rest, ": "); ok {
+		return "invalid value: " + detail
+	}
+	return "invalid value"
+}

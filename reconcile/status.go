@@ -1,0 +1,145 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// observation is all that a pass has learnt.
+type observation struct {
+	collector   *crds.Collector
+	problem     *Problem                   // nil when everything was applied
+	health      Health                     // of what is live
+	workload    *unstructured.Unstructured // live, nil when there is none
+	unsupported []string                   // paths of fields that are not acted on
+	warnings    []string                   // about the configuration
+	paused      bool                       // spec.managementState is unmanaged
+}
+
+// maxMessage is the longest message that a condition may have, by the schema of metav1.Condition.
+const maxMessage = 32768
+
+// buildStatus says what an observation means. It is pure: conditions keep the time of their last transition unless they make
+// one, at now.
+func buildStatus(o observation, now time.Time) crds.Status {
+	out := crds.Status{
+		Version: o.collector.Status.Version, Image: o.collector.Status.Image, Scale: o.collector.Status.Scale,
+		ObservedGeneration: o.collector.Generation,
+		Conditions:         slices.Clone(o.collector.Status.Conditions),
+	}
+	if o.workload != nil {
+		out.Image, out.Version = workloadImage(o.workload), o.workload.GetLabels()[crds.LabelVersion]
+		out.Scale = workloadScale(o.workload)
+	}
+	set := conditionSetter(&out.Conditions, o.collector.Generation, now)
+	ready, reason, message := readiness(o)
+	set(crds.ConditionReady, ready, reason, message)
+	on := func(kind string, is bool, reason, message string) {
+		if is {
+			set(kind, metav1.ConditionTrue, reason, message)
+		} else {
+			meta.RemoveStatusCondition(&out.Conditions, kind)
+		}
+	}
+	stalled := o.problem != nil && !o.problem.Transient || o.problem == nil && o.health.Status == status.FailedStatus
+	working := !stalled && (o.problem != nil || o.health.Status != status.CurrentStatus)
+	if o.paused {
+		stalled, working = false, false
+	}
+	on(crds.ConditionStalled, stalled, reason, message)
+	on(crds.ConditionReconciling, working, workReason(o), workMessage(o, message))
+	on(crds.ConditionPaused, o.paused, crds.ReasonUnmanaged, "spec.managementState is unmanaged: nothing is changed or deleted")
+	on(crds.ConditionUnsupportedFields, len(o.unsupported) > 0, crds.ReasonNotImplemented,
+		"set, but not acted on by this version: "+strings.Join(o.unsupported, ", "))
+	on(crds.ConditionConfigWarning, len(o.warnings) > 0, crds.ReasonConfigWarning, strings.Join(o.warnings, "; "))
+	slices.SortFunc(out.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
+	return out
+}
+
+// readiness is the Ready condition. While a change could not be sent for a reason that passes, what was said of the same
+// generation before still holds.
+func readiness(o observation) (metav1.ConditionStatus, string, string) {
+	if p := o.problem; p != nil {
+		if !p.Transient {
+			return metav1.ConditionFalse, p.Reason, p.Message
+		}
+		was := meta.FindStatusCondition(o.collector.Status.Conditions, crds.ConditionReady)
+		if was != nil && was.ObservedGeneration == o.collector.Generation {
+			return was.Status, was.Reason, was.Message
+		}
+		return metav1.ConditionUnknown, p.Reason, p.Message
+	}
+	switch o.health.Status {
+	case status.CurrentStatus:
+		return metav1.ConditionTrue, crds.ReasonAvailable, "everything is applied and rolled out"
+	case status.FailedStatus:
+		return metav1.ConditionFalse, crds.ReasonFailed, o.health.Message
+	default:
+		return metav1.ConditionFalse, crds.ReasonProgressing, o.health.Message
+	}
+}
+
+func workReason(o observation) string {
+	if o.problem != nil {
+		return crds.ReasonRetrying
+	}
+	return crds.ReasonProgressing
+}
+
+func workMessage(o observation, message string) string {
+	if o.problem != nil {
+		return o.problem.Message
+	}
+	return message
+}
+
+func conditionSetter(conditions *[]metav1.Condition, generation int64, now time.Time) func(string, metav1.ConditionStatus, string, string) {
+	return func(kind string, s metav1.ConditionStatus, reason, message string) {
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: kind, Status: s, Reason: reason, Message: strings.ToValidUTF8(message[:min(maxMessage, len(message))], ""),
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)),
+		})
+	}
+}
+
+func workloadImage(u *unstructured.Unstructured) string {
+	containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
+	for _, c := range containers {
+		if m, ok := c.(map[string]any); ok && m["name"] == crds.ContainerName {
+			image, _ := m["image"].(string)
+			return image
+		}
+	}
+	return ""
+}
+
+// workloadScale reads the numbers of pods, which DaemonSets spell in their own way, and the selector as the workload has it.
+func workloadScale(u *unstructured.Unstructured) *crds.ScaleStatus {
+	number := func(path ...string) int64 {
+		n, _, _ := unstructured.NestedInt64(u.Object, path...)
+		return n
+	}
+	total, ready, want := number("status", "replicas"), number("status", "readyReplicas"), number("spec", "replicas")
+	if u.GetKind() == "DaemonSet" {
+		total = number("status", "currentNumberScheduled")
+		ready, want = number("status", "numberReady"), number("status", "desiredNumberScheduled")
+	}
+	out := &crds.ScaleStatus{Replicas: total, StatusReplicas: fmt.Sprintf("%d/%d", ready, want)}
+	var selector metav1.LabelSelector
+	if m, ok, _ := unstructured.NestedStringMap(u.Object, "spec", "selector", "matchLabels"); ok {
+		selector.MatchLabels = m
+	}
+	if s, err := metav1.LabelSelectorAsSelector(&selector); err == nil {
+		out.Selector = s.String()
+	}
+	return out
+}

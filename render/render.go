@@ -1,0 +1,136 @@
+// Package render turns a collector into the objects that run it. It is pure: the same collector and options give the same
+// objects, and nothing is read but the arguments.
+package render
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// Options are what the operator's own configuration adds to every collector.
+type Options struct {
+	// Image of collectors whose spec has none.
+	Image string
+	// Env are variables, such as HTTP_PROXY, that every collector's container gets unless its spec sets them.
+	Env map[string]string
+	// AnnotationsFilter and LabelsFilter match the names of annotations and labels of a collector that are not copied to its
+	// objects.
+	AnnotationsFilter []*regexp.Regexp
+	LabelsFilter      []*regexp.Regexp
+}
+
+// Result is everything that a collector gives rise to.
+type Result struct {
+	// Objects in the order in which they are applied.
+	Objects []*unstructured.Unstructured
+	// Image and Version of the collector's container. The version is the image's tag.
+	Image, Version string
+	// Warnings are about things in the configuration that are probably not meant; each begins with the field's path.
+	Warnings []string
+}
+
+// Collector renders c. Objects have no owner references: they need c's UID, and are added where it is known.
+//
+// An error is a *crds.FieldError: the configuration can't be parsed, or no collector could start with it.
+func Collector(c *crds.Collector, o Options) (*Result, error) {
+	in, err := newInput(c, o)
+	if err != nil {
+		return nil, err
+	}
+	var objects []any
+	if c.Spec.ServiceAccount == "" {
+		objects = append(objects, in.serviceAccount())
+	}
+	objects = append(objects, in.configMap())
+	if c.Spec.Mode != crds.ModeSidecar {
+		for _, s := range in.services() {
+			objects = append(objects, s)
+		}
+		objects = append(objects, in.workload())
+		if c.Spec.Mode != crds.ModeDaemonSet {
+			objects = append(objects, in.disruptionBudget())
+		}
+	}
+	out := &Result{Image: in.image, Version: in.version, Warnings: in.warnings}
+	for _, o := range objects {
+		u, err := toUnstructured(o)
+		if err != nil {
+			return nil, err
+		}
+		out.Objects = append(out.Objects, u)
+	}
+	return out, nil
+}
+
+// input is a collector with everything worked out that more than one object needs.
+type input struct {
+	*crds.Collector
+	options  Options
+	image    string
+	version  string
+	config   string // the text of collector.yaml
+	hash     string // hex SHA-256 of config
+	doc      *document
+	ports    openPorts
+	warnings []string
+}
+
+func newInput(c *crds.Collector, o Options) (*input, error) {
+	c = withDefaults(c)
+	in := &input{Collector: c, options: o, image: c.Spec.Image}
+	if in.image == "" {
+		in.image = o.Image
+	}
+	in.version = imageVersion(in.image)
+	doc, err := parseConfig(c.Spec.Config)
+	if err != nil {
+		return nil, err
+	}
+	if _, overridden := c.Spec.Args["set"]; !overridden {
+		if err := doc.check(); err != nil {
+			return nil, err
+		}
+	}
+	in.doc = doc
+	in.ports = doc.openPorts()
+	doc.applyDefaults()
+	if in.config, err = doc.print(); err != nil {
+		return nil, err
+	}
+	in.hash = sha256Hex(in.config)
+	in.warnings = slices.Concat(doc.warnings, in.ports.warnings, in.specWarnings())
+	return in, nil
+}
+
+// withDefaults fills in what the CRD would have, for manifests that no API server has seen.
+func withDefaults(c *crds.Collector) *crds.Collector {
+	out := *c
+	if out.Spec.Mode == "" {
+		out.Spec.Mode = crds.ModeDeployment
+	}
+	return &out
+}
+
+// specWarnings are about fields that lose against what the operator has to set.
+func (in *input) specWarnings() []string {
+	var out []string
+	if _, ok := in.Spec.Args["config"]; ok {
+		out = append(out, "spec.args.config: ignored, the operator sets --config itself")
+	}
+	return out
+}
+
+// toUnstructured converts an apply configuration. What it leaves unset is not in the result.
+func toUnstructured(o any) (*unstructured.Unstructured, error) {
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("render: convert %T: %w", o, err)
+	}
+	return &unstructured.Unstructured{Object: m}, nil
+}
