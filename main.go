@@ -19,7 +19,7 @@ import (
 )
 
 // version is set when the program is linked: -X main.version=v1.2.3.
-var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "dev"
 
 // Exit codes. Kong's own for wrong usage is kept, so that scripts can tell it from a failure.
 const (
@@ -92,8 +92,7 @@ func run(ctx context.Context, args []string, io streams) int {
 	log := newLogger(flags.Log, io.err)
 	klog.SetSlogLogger(log)
 	if err := kctx.Run(log); err != nil {
-		var usage usageError
-		if errors.As(err, &usage) {
+		if _, usage := errors.AsType[usageError](err); usage {
 			return fail(io, err, exitUsage)
 		}
 		return fail(io, err, exitError)

@@ -143,8 +143,7 @@ func cloneMap(v any) map[string]any {
 // typeError turns encoding/json's "cannot unmarshal string into Go struct field Spec.spec.replicas of type int32" into
 // the path and what the field takes.
 func typeError(err error) error {
-	var t *json.UnmarshalTypeError
-	if errors.As(err, &t) {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		path := t.Field
 		if i := strings.Index(path, "spec"); i > 0 {
 			path = path[i:]

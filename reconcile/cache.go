@@ -15,9 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/otelier/otelier/crds"
@@ -51,17 +49,17 @@ func newCache(
 	}
 	c := &liveCache{log: log}
 	byOwner := cache.Indexers{ownerIndex: indexByOwner}
-	onlyOwned := func(o *metav1.ListOptions) { o.LabelSelector = crds.OwnedSelector() }
 	for _, ns := range namespaces {
 		gvr := crds.CollectorResource()
-		inf := dynamicinformer.NewFilteredDynamicInformer(dyn, gvr, ns, 0, cache.Indexers{}, nil).Informer()
-		c.collectors = append(c.collectors, watch{gvr, gvr.GroupVersion().WithKind(crds.Kind), ns, inf})
+		c.collectors = append(c.collectors, watch{
+			gvr, gvr.GroupVersion().WithKind(crds.Kind), ns, dynamicInformer(dyn, gvr, ns, "", cache.Indexers{}),
+		})
 		for _, k := range crds.OwnedKinds() {
 			w := watch{resource: k.GVR(), kind: k.GVK, namespace: ns}
 			if k.MetadataOnly {
-				w.informer = metadatainformer.NewFilteredMetadataInformer(md, w.resource, ns, 0, byOwner, onlyOwned).Informer()
+				w.informer = metadataInformer(md, w.resource, ns, crds.OwnedSelector(), byOwner)
 			} else {
-				w.informer = dynamicinformer.NewFilteredDynamicInformer(dyn, w.resource, ns, 0, byOwner, onlyOwned).Informer()
+				w.informer = dynamicInformer(dyn, w.resource, ns, crds.OwnedSelector(), byOwner)
 			}
 			c.owned = append(c.owned, w)
 		}
@@ -77,7 +75,7 @@ func newCache(
 func (c *liveCache) all() []watch { return append(append([]watch(nil), c.collectors...), c.owned...) }
 
 func (c *liveCache) prepare(w watch, enqueue func(types.NamespacedName)) error {
-	if err := w.informer.SetTransform(slim); err != nil {
+	if err := w.informer.SetTransform(slim(w.kind)); err != nil {
 		return err
 	}
 	if err := w.informer.SetWatchErrorHandlerWithContext(c.watchFailed(w)); err != nil {
@@ -141,37 +139,36 @@ func (c *liveCache) waitForSync(ctx context.Context) bool {
 func (c *liveCache) collector(key types.NamespacedName) *unstructured.Unstructured {
 	for _, w := range c.collectors {
 		if obj, ok, _ := w.informer.GetIndexer().GetByKey(key.String()); ok {
-			return obj.(*unstructured.Unstructured)
+			return obj.(*liveObject).Unstructured
 		}
 	}
 	return nil
 }
 
 // ownedBy are the objects whose controller has this UID. They must not be modified.
-func (c *liveCache) ownedBy(uid types.UID) map[ID]*unstructured.Unstructured {
-	out := map[ID]*unstructured.Unstructured{}
+func (c *liveCache) ownedBy(uid types.UID) map[ID]*liveObject {
+	out := map[ID]*liveObject{}
 	for _, w := range c.owned {
 		objs, err := w.informer.GetIndexer().ByIndex(ownerIndex, string(uid))
 		if err != nil {
 			continue // the index was there from the start
 		}
 		for _, obj := range objs {
-			if u := asUnstructured(obj, w.kind); u != nil {
-				out[idOf(u)] = u
-			}
+			u := obj.(*liveObject)
+			out[idOf(u.Unstructured)] = u
 		}
 	}
 	return out
 }
 
 // get is one owned object, nil when there is none that bears our labels.
-func (c *liveCache) get(id ID) *unstructured.Unstructured {
+func (c *liveCache) get(id ID) *liveObject {
 	for _, w := range c.owned {
 		if w.kind.Group != id.Group || w.kind.Kind != id.Kind {
 			continue
 		}
 		if obj, ok, _ := w.informer.GetIndexer().GetByKey(id.Namespace + "/" + id.Name); ok {
-			return asUnstructured(obj, w.kind)
+			return obj.(*liveObject)
 		}
 	}
 	return nil
@@ -189,31 +186,35 @@ func (c *liveCache) seen(resource schema.GroupVersionResource, namespace, versio
 	return true
 }
 
-// slim drops what nobody reads before it is kept: of managedFields, all but our own entry.
-func slim(obj any) (any, error) {
-	switch o := obj.(type) {
-	case *unstructured.Unstructured:
-		entries, _, _ := unstructured.NestedSlice(o.Object, "metadata", "managedFields")
-		var kept []any
-		for _, e := range entries {
-			if m, ok := e.(map[string]any); ok && isOurs(m) && o.GetKind() != crds.Kind {
-				kept = append(kept, m)
+// liveObject is how an object is cached. Of managedFields only a digest of what is recorded as ours is kept: nothing reads the
+// rest, and it would nearly double the memory that an object takes.
+type liveObject struct {
+	*unstructured.Unstructured
+	ownFields string
+}
+
+// slim makes a liveObject of what was listed or watched. Kinds that are cached with their metadata only get the form of all
+// others.
+func slim(kind schema.GroupVersionKind) cache.TransformFunc {
+	return func(obj any) (any, error) {
+		var u *unstructured.Unstructured
+		switch o := obj.(type) {
+		case *unstructured.Unstructured:
+			u = o
+		case *metav1.PartialObjectMetadata:
+			m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+			if err != nil {
+				return nil, err
 			}
+			u = &unstructured.Unstructured{Object: m}
+			u.SetGroupVersionKind(kind)
+		default:
+			return obj, nil // a transformer may be given what it has returned
 		}
-		unstructured.RemoveNestedField(o.Object, "metadata", "managedFields")
-		if kept != nil {
-			return o, unstructured.SetNestedSlice(o.Object, kept, "metadata", "managedFields")
-		}
-	case *metav1.PartialObjectMetadata:
-		var kept []metav1.ManagedFieldsEntry
-		for _, e := range o.ManagedFields {
-			if e.Manager == crds.FieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" {
-				kept = append(kept, e)
-			}
-		}
-		o.ManagedFields = kept
+		out := &liveObject{u, ownFields(u)}
+		u.SetManagedFields(nil)
+		return out, nil
 	}
-	return obj, nil
 }
 
 func indexByOwner(obj any) ([]string, error) {
@@ -237,21 +238,4 @@ func controllerOf(o metav1.Object) *metav1.OwnerReference {
 		return nil
 	}
 	return owner
-}
-
-// asUnstructured gives objects that were cached with their metadata only the form of all others.
-func asUnstructured(obj any, kind schema.GroupVersionKind) *unstructured.Unstructured {
-	switch o := obj.(type) {
-	case *unstructured.Unstructured:
-		return o
-	case *metav1.PartialObjectMetadata:
-		m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-		if err != nil {
-			return nil
-		}
-		u := &unstructured.Unstructured{Object: m}
-		u.SetGroupVersionKind(kind)
-		return u
-	}
-	return nil
 }

@@ -204,11 +204,11 @@ func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
 }
 
 // finish judges what is live and writes the status.
-func (c *Controller) finish(ctx context.Context, o observation, ids []ID, live map[ID]*unstructured.Unstructured) error {
+func (c *Controller) finish(ctx context.Context, o observation, ids []ID, live map[ID]*liveObject) error {
 	o.health = health(ids, live)
 	for id, u := range live {
 		if k, ok := crds.KindOf(schemaGroupKind(id)); ok && k.Stage == crds.StageWorkload {
-			o.workload = u
+			o.workload = u.Unstructured
 		}
 	}
 	err := c.writeStatus(ctx, o.collector, buildStatus(o, c.clock.Now()))
@@ -218,7 +218,7 @@ func (c *Controller) finish(ctx context.Context, o observation, ids []ID, live m
 	return err
 }
 
-func workloads(live map[ID]*unstructured.Unstructured) []ID {
+func workloads(live map[ID]*liveObject) []ID {
 	var out []ID
 	for id := range live {
 		if k, ok := crds.KindOf(schemaGroupKind(id)); ok && k.Stage == crds.StageWorkload {

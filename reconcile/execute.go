@@ -35,7 +35,7 @@ type applied struct {
 type pass struct {
 	*Controller
 	collector *crds.Collector
-	live      map[ID]*unstructured.Unstructured
+	live      map[ID]*liveObject
 }
 
 // apply sends, stage by stage, what differs from what is live, and updates p.live. The workload is tried first with a dry run:
@@ -92,8 +92,8 @@ func worst(errs []error) error {
 	}
 	var problems []*Problem
 	for _, err := range errs {
-		var p *Problem
-		if !errors.As(err, &p) {
+		p, ok := errors.AsType[*Problem](err)
+		if !ok {
 			p = &Problem{Reason: crds.ReasonRetrying, Message: err.Error(), Transient: true}
 		}
 		problems = append(problems, p)
@@ -115,7 +115,7 @@ func worst(errs []error) error {
 	return &out
 }
 
-func (p *pass) applyOne(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (p *pass) applyOne(ctx context.Context, u *unstructured.Unstructured) (*liveObject, error) {
 	id := idOf(u)
 	if err := p.mayTake(ctx, id); err != nil {
 		return nil, err
@@ -126,9 +126,10 @@ func (p *pass) applyOne(ctx context.Context, u *unstructured.Unstructured) (*uns
 		return nil, apiProblem("apply", id, err)
 	}
 	p.log.Debug("applied", "collector", p.key(), "object", id.String(), "resourceVersion", got.GetResourceVersion())
-	p.remember(id, applied{got.GetUID(), digest(u.Object), ownFields(got)})
+	out := &liveObject{got, ownFields(got)}
+	p.remember(id, applied{got.GetUID(), digest(u.Object), out.ownFields})
 	p.wrote(p.key(), id, got.GetResourceVersion())
-	return got, nil
+	return out, nil
 }
 
 func (p *pass) key() types.NamespacedName {
@@ -142,7 +143,7 @@ func (p *pass) untouched(u *unstructured.Unstructured) bool {
 		return false
 	}
 	last, ok := p.remembered(idOf(u))
-	return ok && last == applied{live.GetUID(), digest(u.Object), ownFields(live)}
+	return ok && last == applied{live.GetUID(), digest(u.Object), live.ownFields}
 }
 
 // mayTake refuses objects that are somebody else's: of another controller, or made by hand under the name that we need.
@@ -150,8 +151,10 @@ func (p *pass) mayTake(ctx context.Context, id ID) error {
 	if _, ours := p.live[id]; ours {
 		return nil
 	}
-	u := p.cache.get(id)
-	if u == nil {
+	var u *unstructured.Unstructured
+	if cached := p.cache.get(id); cached != nil {
+		u = cached.Unstructured
+	} else {
 		var err error
 		if u, err = p.cluster.Get(ctx, id); apierrors.IsNotFound(err) {
 			return nil
@@ -190,7 +193,7 @@ func (p *pass) prune(ctx context.Context, want []*unstructured.Unstructured, kee
 		return err
 	}
 	for _, u := range stale {
-		id := idOf(u)
+		id := idOf(u.Unstructured)
 		err := p.cluster.Delete(ctx, id, u.GetUID())
 		// A conflict means that somebody has made it anew since: then it is not what was stale.
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
@@ -203,10 +206,10 @@ func (p *pass) prune(ctx context.Context, want []*unstructured.Unstructured, kee
 	return nil
 }
 
-func staleObjects(live map[ID]*unstructured.Unstructured, wanted map[ID]bool, keep int) ([]*unstructured.Unstructured, error) {
-	var stale, history []*unstructured.Unstructured
+func staleObjects(live map[ID]*liveObject, wanted map[ID]bool, keep int) ([]*liveObject, error) {
+	var stale, history []*liveObject
 	for id, u := range live {
-		k, err := kindOf(u)
+		k, err := kindOf(u.Unstructured)
 		switch {
 		case err != nil:
 			return nil, err
@@ -217,16 +220,16 @@ func staleObjects(live map[ID]*unstructured.Unstructured, wanted map[ID]bool, ke
 			stale = append(stale, u)
 		}
 	}
-	slices.SortFunc(history, func(a, b *unstructured.Unstructured) int {
+	slices.SortFunc(history, func(a, b *liveObject) int {
 		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), strings.Compare(a.GetName(), b.GetName()))
 	})
 	if len(history) > keep {
 		stale = append(stale, history[keep:]...)
 	}
-	slices.SortFunc(stale, func(a, b *unstructured.Unstructured) int {
-		ka, _ := kindOf(a)
-		kb, _ := kindOf(b)
-		return cmp.Or(cmp.Compare(kb.Stage, ka.Stage), strings.Compare(idOf(a).String(), idOf(b).String()))
+	slices.SortFunc(stale, func(a, b *liveObject) int {
+		ka, _ := kindOf(a.Unstructured)
+		kb, _ := kindOf(b.Unstructured)
+		return cmp.Or(cmp.Compare(kb.Stage, ka.Stage), strings.Compare(idOf(a.Unstructured).String(), idOf(b.Unstructured).String()))
 	})
 	return stale, nil
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
@@ -22,7 +21,7 @@ type Health struct {
 const maxNamed = 3
 
 // health judges the objects with these IDs by kstatus. One that is not live yet is in progress.
-func health(ids []ID, live map[ID]*unstructured.Unstructured) Health {
+func health(ids []ID, live map[ID]*liveObject) Health {
 	type verdict struct {
 		id      ID
 		status  status.Status
@@ -32,7 +31,7 @@ func health(ids []ID, live map[ID]*unstructured.Unstructured) Health {
 	for _, id := range ids {
 		v := verdict{id, status.InProgressStatus, "not created yet"}
 		if u := live[id]; u != nil {
-			r, err := status.Compute(u)
+			r, err := status.Compute(u.Unstructured)
 			if err != nil {
 				v.message = err.Error()
 			} else {

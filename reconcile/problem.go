@@ -29,8 +29,7 @@ func (p *Problem) Error() string { return p.Message }
 // specProblem is about the collector itself: what it says can't be read or rendered.
 func specProblem(err error) *Problem {
 	p := &Problem{Reason: crds.ReasonInvalidSpec, Message: err.Error()}
-	var field *crds.FieldError
-	if errors.As(err, &field) && strings.HasPrefix(field.Path, "spec.config") {
+	if field, ok := errors.AsType[*crds.FieldError](err); ok && strings.HasPrefix(field.Path, "spec.config") {
 		p.Reason = crds.ReasonInvalidConfig
 	}
 	return p
@@ -39,11 +38,10 @@ func specProblem(err error) *Problem {
 // apiProblem is what the API server answered to doing something with an object. Refusals that only a person can resolve are
 // told from those that pass.
 func apiProblem(verb string, id ID, err error) *Problem {
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
-	p = &Problem{Reason: crds.ReasonRetrying, Message: fmt.Sprintf("%s: %s: %v", id, verb, err), Transient: true}
+	p := &Problem{Reason: crds.ReasonRetrying, Message: fmt.Sprintf("%s: %s: %v", id, verb, err), Transient: true}
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		p.Message = fmt.Sprintf("%s: %s: the namespace is being deleted", id, verb)

@@ -8,11 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	core "k8s.io/client-go/applyconfigurations/core/v1"
-	policy "k8s.io/client-go/applyconfigurations/policy/v1"
-
 	"k8s.io/apimachinery/pkg/util/intstr"
+	core "k8s.io/client-go/applyconfigurations/core/v1"
 	meta "k8s.io/client-go/applyconfigurations/meta/v1"
+	policy "k8s.io/client-go/applyconfigurations/policy/v1"
 
 	"github.com/otelier/otelier/crds"
 )

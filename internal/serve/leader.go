@@ -8,12 +8,11 @@ import (
 	"os"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/client-go/kubernetes"
+	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // A leader that stops without releasing the lease, say by a crash of its node, is replaced after leaseDuration at the latest.
@@ -25,7 +24,7 @@ const (
 
 // Elect takes part in the election for the Lease until ctx ends, and then releases the lease. elected is closed when this
 // process has won. Losing the lease again is an error: whoever works as the leader must stop at once.
-func Elect(ctx context.Context, client kubernetes.Interface, namespace, lease string, elected chan<- struct{}, log *slog.Logger) error {
+func Elect(ctx context.Context, client coordination.LeasesGetter, namespace, lease string, elected chan<- struct{}, log *slog.Logger) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("leader election: own name: %w", err)
@@ -35,7 +34,7 @@ func Elect(ctx context.Context, client kubernetes.Interface, namespace, lease st
 		Name: lease,
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: lease},
-			Client:     client.CoordinationV1(),
+			Client:     client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true,
