@@ -1,0 +1,217 @@
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Audit answers from the API server's audit log which writes a client made.
+type Audit struct {
+	file string
+	api  client
+}
+
+// Position is a place in the audit log: every request that was answered before Mark was called lies before it.
+type Position int64
+
+// Write is one request that was meant to change something, as the API server answered it.
+type Write struct {
+	Verb         string // create, update, patch (also server-side apply), delete, deletecollection
+	Group        string // "" for the core group
+	Resource     string // in the plural: statefulsets
+	Subresource  string // status, scale; "" for the object itself
+	Namespace    string // "" for an object of the cluster
+	Name         string // "" for deletecollection
+	Code         int    // HTTP status of the answer
+	DryRun       bool   // nothing was to be stored
+	FieldManager string // as the request gave it; "" if it left it to the API server
+	User         string // whose permissions counted: the impersonated user, if any
+	UserAgent    string
+}
+
+// String is the verb and the resource: "patch statefulsets.apps", "patch pods/status".
+func (w Write) String() string {
+	resource := w.Resource
+	if w.Group != "" {
+		resource += "." + w.Group
+	}
+	if w.Subresource != "" {
+		resource += "/" + w.Subresource
+	}
+	return w.Verb + " " + resource
+}
+
+// Persisted says whether the API server stored the result: no dry run, no error, and not one of the reviews that are
+// created to be answered only. A write that changed nothing counts; the log can't tell.
+func (w Write) Persisted() bool {
+	review := w.Group == "authentication.k8s.io" || w.Group == "authorization.k8s.io"
+	return w.Code < 400 && !w.DryRun && !review
+}
+
+// Persisted returns the writes whose result was stored.
+func Persisted(writes []Write) []Write {
+	var stored []Write
+	for _, w := range writes {
+		if w.Persisted() {
+			stored = append(stored, w)
+		}
+	}
+	return stored
+}
+
+// Counts says how often each verb was used on each resource, with keys as [Write.String] writes them.
+func Counts(writes []Write) map[string]int {
+	counts := map[string]int{}
+	for _, w := range writes {
+		counts[w.String()]++
+	}
+	return counts
+}
+
+// Audit returns the reader of this control plane's audit log.
+func (cp *ControlPlane) Audit() *Audit { return &Audit{file: cp.file("audit.log"), api: cp.api} }
+
+// Mark returns the present end of the log.
+func (a *Audit) Mark(ctx context.Context) (Position, error) {
+	_, end, err := a.mark(ctx)
+	return end, err
+}
+
+// Writes returns the writes that were answered since a position, in the order of their answers, of all clients whose
+// User-Agent begins with client: "otelier/", "kubectl/", "kube-controller-manager/"; "" means all.
+func (a *Audit) Writes(ctx context.Context, since Position, client string) ([]Write, error) {
+	end, _, err := a.mark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, err := a.read(since, end)
+	if err != nil {
+		return nil, err
+	}
+	var writes []Write
+	for line := range bytes.Lines(data) {
+		var event auditEvent
+		if err := json.Unmarshal(line, &event); err != nil {
+			return nil, fmt.Errorf("audit log: %w", err)
+		}
+		if event.ObjectRef != nil && strings.HasPrefix(event.UserAgent, client) {
+			writes = append(writes, newWrite(&event))
+		}
+	}
+	return writes, nil
+}
+
+// auditEvent is the part of a line of the log that is of use here.
+//
+// https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
+type auditEvent struct {
+	RequestURI       string     `json:"requestURI"`
+	Verb             string     `json:"verb"`
+	User             auditUser  `json:"user"`
+	ImpersonatedUser *auditUser `json:"impersonatedUser"`
+	UserAgent        string     `json:"userAgent"`
+	ObjectRef        *struct {
+		Resource    string `json:"resource"`
+		Namespace   string `json:"namespace"`
+		Name        string `json:"name"`
+		APIGroup    string `json:"apiGroup"`
+		Subresource string `json:"subresource"`
+	} `json:"objectRef"`
+	ResponseStatus *struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
+}
+
+type auditUser struct {
+	Name string `json:"username"`
+}
+
+func newWrite(event *auditEvent) Write {
+	w := Write{
+		Verb:        event.Verb,
+		Group:       event.ObjectRef.APIGroup,
+		Resource:    event.ObjectRef.Resource,
+		Subresource: event.ObjectRef.Subresource,
+		Namespace:   event.ObjectRef.Namespace,
+		Name:        event.ObjectRef.Name,
+		User:        event.User.Name,
+		UserAgent:   event.UserAgent,
+	}
+	if event.ImpersonatedUser != nil {
+		w.User = event.ImpersonatedUser.Name
+	}
+	if event.ResponseStatus != nil {
+		w.Code = event.ResponseStatus.Code
+	}
+	if uri, err := url.Parse(event.RequestURI); err == nil {
+		w.DryRun = uri.Query().Has("dryRun")
+		w.FieldManager = uri.Query().Get("fieldManager")
+	}
+	return w
+}
+
+// mark makes a request of its own and finds it in the log. A request's line may appear shortly after its answer, but
+// the lines of requests answered before ours was sent do not come after ours. It returns where that line begins and
+// ends.
+func (a *Audit) mark(ctx context.Context) (begin, end Position, err error) {
+	const patience = 30 * time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not there after %s", patience))
+	defer cancel()
+	info, err := os.Stat(a.file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, 0, fmt.Errorf("audit log: %w", err)
+	}
+	var from Position
+	if err == nil {
+		from = Position(info.Size())
+	}
+	token := newToken()
+	err = a.api.Discovery().RESTClient().Get().AbsPath("/version").Param("marker", token).Do(ctx).Error()
+	if err != nil {
+		return 0, 0, fmt.Errorf("audit log: marker: %w", err)
+	}
+	err = until(ctx, "audit log", nil, func(context.Context) error {
+		data, err := a.read(from, -1)
+		if err != nil {
+			return err
+		}
+		at := bytes.Index(data, []byte(token))
+		length := bytes.IndexByte(data[max(at, 0):], '\n')
+		if at < 0 || length < 0 {
+			return fmt.Errorf("no line with marker %s yet", token)
+		}
+		begin = from + Position(bytes.LastIndexByte(data[:at], '\n')+1)
+		end = from + Position(at+length+1)
+		return nil
+	})
+	return begin, end, err
+}
+
+// read returns the part of the log between two positions, up to its end if to is negative.
+func (a *Audit) read(from, to Position) ([]byte, error) {
+	file, err := os.Open(a.file)
+	if err != nil {
+		return nil, fmt.Errorf("audit log: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	if to < 0 {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("audit log: %w", err)
+		}
+		to = Position(info.Size())
+	}
+	data, err := io.ReadAll(io.NewSectionReader(file, int64(from), int64(to-from)))
+	if err != nil {
+		return nil, fmt.Errorf("audit log: %w", err)
+	}
+	return data, nil
+}
