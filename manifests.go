@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -58,8 +60,12 @@ type renderCmd struct {
 
 // Run prints the objects of every collector that it finds. A bad collector does not hide the others: all are reported, and
 // nothing is printed.
-func (c *renderCmd) Run(io streams) error {
+func (c *renderCmd) Run(ctx context.Context, io streams) error {
 	options, err := c.Rendering.options(nil)
+	if err != nil {
+		return err
+	}
+	admission, err := crds.NewAdmission()
 	if err != nil {
 		return err
 	}
@@ -79,10 +85,12 @@ func (c *renderCmd) Run(io streams) error {
 				continue
 			}
 			found++
-			result, err := c.render(o, options)
+			result, err := c.render(ctx, o, admission, options)
 			if err != nil {
 				failed++
-				say(io, "%s: %s: %v", o.Source, o.GetName(), err)
+				for line := range strings.Lines(err.Error()) {
+					say(io, "%s: %s: %s", o.Source, o.GetName(), strings.TrimSpace(line))
+				}
 				continue
 			}
 			for _, w := range result.Warnings {
@@ -100,11 +108,17 @@ func (c *renderCmd) Run(io streams) error {
 	return manifest.Write(io.out, objects)
 }
 
-func (c *renderCmd) render(o manifest.Object, options render.Options) (*render.Result, error) {
+func (c *renderCmd) render(
+	ctx context.Context, o manifest.Object, admission *crds.Admission, options render.Options,
+) (*render.Result, error) {
 	if o.GetNamespace() == "" {
 		o.SetNamespace(c.Namespace)
 	}
-	collector, err := crds.DecodeStrict(o.Unstructured)
+	stored, err := admission.Create(ctx, o.Unstructured)
+	if err != nil {
+		return nil, err
+	}
+	collector, err := crds.Decode(stored)
 	if err != nil {
 		return nil, err
 	}

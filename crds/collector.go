@@ -41,16 +41,17 @@ type Spec struct {
 	Args            map[string]string `json:"args,omitempty"`
 	Command         []string          `json:"command,omitempty"`
 
-	Env             []core.EnvVarApplyConfiguration              `json:"env,omitempty"`
-	EnvFrom         []core.EnvFromSourceApplyConfiguration       `json:"envFrom,omitempty"`
-	Ports           []Port                                       `json:"ports,omitempty"`
-	VolumeMounts    []core.VolumeMountApplyConfiguration         `json:"volumeMounts,omitempty"`
-	Resources       *core.ResourceRequirementsApplyConfiguration `json:"resources,omitempty"`
-	SecurityContext *core.SecurityContextApplyConfiguration      `json:"securityContext,omitempty"`
-	Lifecycle       *core.LifecycleApplyConfiguration            `json:"lifecycle,omitempty"`
-	LivenessProbe   *Probe                                       `json:"livenessProbe,omitempty"`
-	ReadinessProbe  *Probe                                       `json:"readinessProbe,omitempty"`
-	StartupProbe    *Probe                                       `json:"startupProbe,omitempty"`
+	Env             []core.EnvVarApplyConfiguration                `json:"env,omitempty"`
+	EnvFrom         []core.EnvFromSourceApplyConfiguration         `json:"envFrom,omitempty"`
+	Ports           []Port                                         `json:"ports,omitempty"`
+	VolumeMounts    []core.VolumeMountApplyConfiguration           `json:"volumeMounts,omitempty"`
+	Resources       *core.ResourceRequirementsApplyConfiguration   `json:"resources,omitempty"`
+	ResizePolicy    []core.ContainerResizePolicyApplyConfiguration `json:"resizePolicy,omitempty"`
+	SecurityContext *core.SecurityContextApplyConfiguration        `json:"securityContext,omitempty"`
+	Lifecycle       *core.LifecycleApplyConfiguration              `json:"lifecycle,omitempty"`
+	LivenessProbe   *Probe                                         `json:"livenessProbe,omitempty"`
+	ReadinessProbe  *Probe                                         `json:"readinessProbe,omitempty"`
+	StartupProbe    *Probe                                         `json:"startupProbe,omitempty"`
 
 	PodAnnotations                map[string]string                                 `json:"podAnnotations,omitempty"`
 	PodSecurityContext            *core.PodSecurityContextApplyConfiguration        `json:"podSecurityContext,omitempty"`
@@ -69,6 +70,7 @@ type Spec struct {
 	HostUsers                     *bool                                             `json:"hostUsers,omitempty"`
 	HostAliases                   []core.HostAliasApplyConfiguration                `json:"hostAliases,omitempty"`
 	ShareProcessNamespace         *bool                                             `json:"shareProcessNamespace,omitempty"`
+	EnableServiceLinks            *bool                                             `json:"enableServiceLinks,omitempty"`
 	DNSPolicy                     string                                            `json:"dnsPolicy,omitempty"`
 	PodDNSConfig                  *core.PodDNSConfigApplyConfiguration              `json:"podDnsConfig,omitempty"`
 

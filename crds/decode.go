@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -33,10 +34,29 @@ func Decode(u *unstructured.Unstructured) (*Collector, error) {
 // DecodeStrict is Decode for a manifest that no API server has seen: an unknown or repeated field is an error too.
 func DecodeStrict(u *unstructured.Unstructured) (*Collector, error) {
 	c, strict, err := decode(u)
-	if err == nil && len(strict) > 0 {
-		err = errors.Join(strict...)
+	if err == nil {
+		err = strictError(strict)
 	}
 	return c, err
+}
+
+// strictError is about all fields of which there is one too many; nil without any.
+func strictError(strict []error) error {
+	var all []string
+	for _, err := range strict {
+		var field kjson.FieldError
+		if errors.As(err, &field) {
+			all = append(all, field.FieldPath())
+		}
+	}
+	switch len(all) {
+	case 0:
+		return errors.Join(strict...)
+	case 1:
+		return &FieldError{all[0], "no such field"}
+	default:
+		return &FieldError{strings.Join(all, ", "), "no such fields"}
+	}
 }
 
 func decode(u *unstructured.Unstructured) (c *Collector, strict []error, err error) {
@@ -143,14 +163,45 @@ func cloneMap(v any) map[string]any {
 // typeError turns encoding/json's "cannot unmarshal string into Go struct field Spec.spec.replicas of type int32" into
 // the path and what the field takes.
 func typeError(err error) error {
-	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+	var t *json.UnmarshalTypeError
+	if errors.As(err, &t) {
 		path := t.Field
 		if i := strings.Index(path, "spec"); i > 0 {
 			path = path[i:]
 		}
-		return &FieldError{path, fmt.Sprintf("got a %s, want %s", t.Value, t.Type)}
+		return &FieldError{path, fmt.Sprintf("got %s, want %s", jsonKind(t.Value), goKind(t.Type))}
 	}
 	return &FieldError{"spec", strings.TrimPrefix(err.Error(), "json: ")}
+}
+
+// jsonKind is encoding/json's word for a value, in ours.
+func jsonKind(value string) string {
+	switch value {
+	case "bool":
+		return "a boolean"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	default: // string, number, number 1.5
+		return "a " + value
+	}
+}
+
+// goKind is what JSON has for a type.
+func goKind(t reflect.Type) string {
+	switch t.Kind() { //nolint:exhaustive // the types of the API have no others
+	case reflect.Bool:
+		return "a boolean"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Int32, reflect.Int64:
+		return "a whole number"
+	default:
+		return "an object"
+	}
 }
 
 func jsonType(v any) string {

@@ -27,6 +27,7 @@ func (in *input) container() *core.ContainerApplyConfiguration {
 	c.Ports = in.containerPorts()
 	c.VolumeMounts = in.volumeMounts()
 	c.Resources = spec.Resources
+	c.ResizePolicy = spec.ResizePolicy
 	c.SecurityContext = spec.SecurityContext
 	c.Lifecycle = spec.Lifecycle
 	c.LivenessProbe = in.probe(spec.LivenessProbe)
@@ -61,6 +62,7 @@ func (in *input) env() []*core.EnvVarApplyConfiguration {
 	}
 	add := func(e *core.EnvVarApplyConfiguration) {
 		if _, ok := at[*e.Name]; !ok {
+			at[*e.Name] = len(out)
 			out = append(out, e)
 		}
 	}

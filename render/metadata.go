@@ -103,16 +103,16 @@ func (in *input) disruptionBudget() *policy.PodDisruptionBudgetApplyConfiguratio
 		WithSpec(spec)
 }
 
-// imageVersion is the tag of an image reference, "latest" without one, and of a reference by digest alone the digest, cut to
-// what a label may hold.
+// imageVersion is the tag of an image reference, "latest" without one, and of a reference by digest alone the digest's hex
+// digits; cut to what a label may hold.
 func imageVersion(image string) string {
 	ref, digest, _ := strings.Cut(image, "@")
 	name := ref[strings.LastIndex(ref, "/")+1:]
 	if _, tag, ok := strings.Cut(name, ":"); ok {
-		return tag
+		return crds.LabelValue(tag)
 	}
-	if digest != "" {
-		return crds.LabelValue(digest)
+	if _, sum, ok := strings.Cut(digest, ":"); ok {
+		return crds.LabelValue(sum)
 	}
 	return "latest"
 }

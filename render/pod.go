@@ -20,13 +20,16 @@ func (in *input) podTemplate() *core.PodTemplateSpecApplyConfiguration {
 	pod.NodeSelector = spec.NodeSelector
 	pod.Tolerations = spec.Tolerations
 	pod.Affinity = spec.Affinity
-	pod.TopologySpreadConstraints = spec.TopologySpreadConstraints
+	if spec.Mode != crds.ModeDaemonSet { // whose controller has chosen the node already
+		pod.TopologySpreadConstraints = spec.TopologySpreadConstraints
+	}
 	pod.TerminationGracePeriodSeconds = spec.TerminationGracePeriodSeconds
 	pod.HostNetwork = spec.HostNetwork
 	pod.HostPID = spec.HostPID
 	pod.HostUsers = spec.HostUsers
 	pod.HostAliases = spec.HostAliases
 	pod.ShareProcessNamespace = spec.ShareProcessNamespace
+	pod.EnableServiceLinks = spec.EnableServiceLinks
 	if spec.PriorityClassName != "" {
 		pod.WithPriorityClassName(spec.PriorityClassName)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -172,10 +173,7 @@ func mergePorts(ports, inferred []port) []port {
 			continue
 		}
 		if names[p.name] {
-			p.name = "port-" + itoa(p.number)
-		}
-		if names[p.name] {
-			p.name = fmt.Sprintf("%s-%d", strings.ToLower(string(p.protocol)), p.number)
+			p.name = freeName(names, p)
 		}
 		numbers[p.key()], names[p.name] = true, true
 		out = append(out, p)
@@ -233,22 +231,39 @@ func (d *document) metricsPort(warn warner) int32 {
 		if prometheus == nil {
 			continue
 		}
-		switch n := prometheus["port"].(type) {
-		case nil:
-			return metricsPort
-		case int:
-			return int32(n)
-		case int64:
-			return int32(n)
-		case float64:
-			return int32(n)
-		default:
-			warn(fmt.Sprintf("%s.readers[%d].pull.exporter.prometheus.port", path, i),
-				fmt.Sprintf("not a number, taking %d for the Service", metricsPort))
+		if prometheus["port"] == nil {
 			return metricsPort
 		}
+		if n := portNumber(prometheus["port"]); n != 0 {
+			return n
+		}
+		warn(fmt.Sprintf("%s.readers[%d].pull.exporter.prometheus.port", path, i),
+			fmt.Sprintf("not a port number, taking %d for the Service", metricsPort))
+		return metricsPort
 	}
 	return metricsPort
+}
+
+// portNumber is v where that is a whole number that a port can have, and 0 where not.
+func portNumber(v any) int32 {
+	switch n := v.(type) {
+	case int:
+		return inPortRange(int64(n))
+	case int64:
+		return inPortRange(n)
+	case float64:
+		if n == math.Trunc(n) {
+			return inPortRange(int64(n))
+		}
+	}
+	return 0
+}
+
+func inPortRange(n int64) int32 {
+	if n < 1 || n > 65535 {
+		return 0
+	}
+	return int32(n)
 }
 
 // dig follows keys through mappings; nil where one is missing.
@@ -260,22 +275,33 @@ func dig(v any, keys ...string) map[string]any {
 	return m
 }
 
-// userPorts are the ports of the spec.
+// userPorts are the ports of the spec. One without a name gets one.
 func userPorts(ports []crds.Port) []port {
 	var out []port
+	names := map[string]bool{}
 	for _, p := range ports {
-		q := port{hostPort: p.HostPort, protocol: corev1.ProtocolTCP}
-		if p.Port != nil {
-			q.number = *p.Port
-		}
-		if p.Protocol != nil {
-			q.protocol = *p.Protocol
-		}
-		q.name = "port-" + itoa(q.number)
-		if p.Name != nil && *p.Name != "" {
-			q.name = *p.Name
+		names[deref(p.Name)] = true
+	}
+	for _, p := range ports {
+		q := port{name: deref(p.Name), hostPort: p.HostPort, number: deref(p.Port), protocol: cmp.Or(deref(p.Protocol), corev1.ProtocolTCP)}
+		if q.name == "" {
+			q.name = freeName(names, q)
+			names[q.name] = true
 		}
 		out = append(out, q)
 	}
 	return out
+}
+
+// freeName is a name for a port whose own is taken, or that has none.
+func freeName(taken map[string]bool, p port) string {
+	name := "port-" + itoa(p.number)
+	for i := 2; taken[name]; i++ {
+		prefix := strings.ToLower(string(p.protocol))
+		if i > 2 {
+			prefix += itoa(int32(i))
+		}
+		name = prefix + "-" + itoa(p.number)
+	}
+	return name
 }

@@ -123,6 +123,9 @@ func (in *input) specWarnings() []string {
 	if _, ok := in.Spec.Args["config"]; ok {
 		out = append(out, "spec.args.config: ignored, the operator sets --config itself")
 	}
+	if in.Spec.Mode == crds.ModeDaemonSet && len(in.Spec.TopologySpreadConstraints) > 0 {
+		out = append(out, "spec.topologySpreadConstraints: ignored, a DaemonSet has a pod on every node that it may run on")
+	}
 	return out
 }
 

@@ -15,7 +15,7 @@ func setNode(m *yaml.Node, path []string, value any) error {
 	}
 	i := keyIndex(m, path[0])
 	if i < 0 {
-		m.Content = append(m.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: path[0]}, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"})
+		m.Content = append(m.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[0]}, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"})
 		i = len(m.Content) - 1
 	}
 	old := m.Content[i]
@@ -28,7 +28,7 @@ func setNode(m *yaml.Node, path []string, value any) error {
 		m.Content[i] = &n
 		return nil
 	}
-	if old.Kind == yaml.ScalarNode && old.Tag == "!!null" {
+	if isNull(old) {
 		m.Content[i] = &yaml.Node{
 			Kind: yaml.MappingNode, Tag: "!!map",
 			HeadComment: old.HeadComment, LineComment: old.LineComment, FootComment: old.FootComment,
@@ -43,40 +43,64 @@ func setNode(m *yaml.Node, path []string, value any) error {
 // keyIndex is the index in m.Content of the value of a key, -1 without one.
 func keyIndex(m *yaml.Node, key string) int {
 	for i := 0; i+1 < len(m.Content); i += 2 {
-		if m.Content[i].Value == key {
+		if k := m.Content[i]; k.Kind == yaml.ScalarNode && k.Value == key && k.ShortTag() == "!!str" {
 			return i + 1
 		}
 	}
 	return -1
 }
 
+// isNull tells whether n is null, or nothing at all.
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// hasAlias tells whether n holds something that stands for something else: an alias or a merge key.
 func hasAlias(n *yaml.Node) bool {
-	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
+	return n.Kind == yaml.AliasNode || isMergeKey(n) || slices.ContainsFunc(n.Content, hasAlias)
 }
 
-// expandAliases replaces aliases and merge keys below n by copies of what they stand for. The library has refused documents
-// that would grow out of measure when it decoded their values.
-func expandAliases(n *yaml.Node) {
+func isMergeKey(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!merge" }
+
+// expandedSize is about how many bytes n takes when its aliases are replaced by what they stand for; it stops counting beyond
+// limit.
+func expandedSize(n *yaml.Node, limit int) int {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	size := len(n.Value) + 1
+	for _, c := range n.Content {
+		if size > limit {
+			break
+		}
+		size += expandedSize(c, limit-size)
+	}
+	return size
+}
+
+// expandAliases replaces aliases and merge keys below n by copies of what they stand for.
+func expandAliases(n *yaml.Node) error {
 	for i, c := range n.Content {
 		if c.Kind == yaml.AliasNode {
 			n.Content[i] = copyNode(c.Alias)
 		}
-		expandAliases(n.Content[i])
+		if err := expandAliases(n.Content[i]); err != nil {
+			return err
+		}
 		n.Content[i].Anchor = ""
 	}
 	n.Anchor = ""
 	if n.Kind == yaml.MappingNode {
-		mergeKeys(n)
+		return mergeKeys(n)
 	}
+	return nil
 }
 
 // mergeKeys puts what "<<" brings in where the mapping has no such key itself. Of several sources the first wins.
-func mergeKeys(m *yaml.Node) {
+func mergeKeys(m *yaml.Node) error {
 	var own, sources []*yaml.Node
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		k, v := m.Content[i], m.Content[i+1]
 		switch {
-		case k.Tag != "!!merge":
+		case !isMergeKey(k):
 			own = append(own, k, v)
 		case v.Kind == yaml.SequenceNode:
 			sources = append(sources, v.Content...)
@@ -85,16 +109,41 @@ func mergeKeys(m *yaml.Node) {
 		}
 	}
 	if len(sources) == 0 {
-		return
+		return nil
 	}
 	m.Content = own
+	taken := map[any]bool{}
+	for i := 0; i+1 < len(own); i += 2 {
+		if _, err := take(taken, own[i]); err != nil {
+			return err
+		}
+	}
 	for _, s := range sources {
 		for i := 0; i+1 < len(s.Content); i += 2 {
-			if keyIndex(m, s.Content[i].Value) < 0 {
-				m.Content = append(m.Content, s.Content[i], copyNode(s.Content[i+1]))
+			isNew, err := take(taken, s.Content[i])
+			if err != nil {
+				return err
+			}
+			if isNew {
+				m.Content = append(m.Content, copyNode(s.Content[i]), copyNode(s.Content[i+1]))
 			}
 		}
 	}
+	return nil
+}
+
+// take adds a key, by its value and not by how it is written, and tells whether it is new.
+func take(taken map[any]bool, key *yaml.Node) (isNew bool, err error) {
+	var v any
+	if err := key.Decode(&v); err != nil {
+		return false, err
+	}
+	if key.Kind != yaml.ScalarNode {
+		return false, errors.New("want a scalar as key")
+	}
+	isNew = !taken[v]
+	taken[v] = true
+	return isNew, nil
 }
 
 func copyNode(n *yaml.Node) *yaml.Node {

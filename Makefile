@@ -1,0 +1,99 @@
+# Everything that is built or downloaded goes to the Go caches, to bin/, and to the cache of the control plane's programs
+# ($XDG_CACHE_HOME/otelier, or OTELIER_CACHE). Needed: Go, make, git and a C compiler for the race detector.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+MODULES := . e2e hack/crdgen
+IMAGE   ?= ghcr.io/otelier/otelier:$(VERSION)
+
+LINT := bin/golangci-lint
+
+##@ Use
+
+.PHONY: demo
+demo: check-tools build ## Run the main job: a control plane, the operator, a collector. ONCE=1 ends by itself.
+	@go -C e2e build -o ../bin/demo ./cmd/demo
+	@OTELIER_BIN=$(CURDIR)/bin/otelier exec bin/demo
+
+.PHONY: cluster
+cluster: check-tools ## Start a local control plane and print its kubeconfig. Ctrl-C ends it.
+	@go -C e2e build -o ../bin/cluster ./cmd/cluster
+	@exec bin/cluster
+
+.PHONY: build
+build: ## Build bin/otelier.
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/otelier .
+
+.PHONY: image
+image: ## Build the container image, static and without root. IMAGE names it.
+	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+##@ Develop
+
+.PHONY: test
+test: check-tools check-race assets ## Run all tests, with the race detector, against a real control plane.
+	go test -race ./...
+	go -C hack/crdgen test ./...
+	go -C e2e test -race -timeout 30m ./...
+
+.PHONY: unit
+unit: check-race ## Run only the tests that need no control plane.
+	go test -race ./...
+
+.PHONY: assets
+assets: check-tools ## Build the programs of the control plane, unless they are there.
+	@go -C e2e run ./cmd/cluster --assets-only
+
+.PHONY: lint
+lint: check-tools $(LINT) verify ## Check style, imports, generated files and what the binary links.
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(CURDIR)/$(LINT) run ./...); done
+
+# golangci-lint is built rather than downloaded: at the version that go.sum pins.
+$(LINT): hack/tools/lint/go.mod hack/tools/lint/go.sum
+	@echo "golangci-lint: building, about 1 min (4 min the first time)"
+	@CGO_ENABLED=0 go -C hack/tools/lint build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code.
+	@for m in $(MODULES); do (cd $$m && $(CURDIR)/$(LINT) fmt ./...); done
+
+.PHONY: generate
+generate: ## Generate the CRDs from crds/schema.
+	@go -C hack/crdgen run .
+
+.PHONY: verify
+verify: ## Check that go.mod files, the CRDs and the links of the binary are what they should be.
+	@for m in $(MODULES); do (cd $$m && go mod tidy -diff); done
+	@go -C hack/crdgen run . -check
+	@hack/check-links
+
+.PHONY: golden
+golden: ## Rewrite the golden files of the renderer from what it renders now.
+	go test ./render -update
+
+.PHONY: bench
+bench: ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## Remove what was built here. The programs of the control plane stay in their cache.
+	rm -rf bin
+
+##@ Help
+
+.PHONY: help
+help: ## Show this.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: check-tools
+check-tools:
+	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer, https://go.dev/dl"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: install it with your system's packages"; exit 1; }
+
+.PHONY: check-race
+check-race:
+	@command -v "$$(go env CC)" >/dev/null || { echo "the race detector needs a C compiler: install $$(go env CC), for example by apt-get install gcc libc6-dev"; exit 1; }
