@@ -26,9 +26,6 @@ import (
 const (
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 2 * time.Minute
-	// refusedRetry is when something that only a person can resolve is looked at again although no event says so: the rights
-	// of a ServiceAccount and other people's objects are not watched.
-	refusedRetry = 5 * time.Minute
 	// defaultConfigVersions is what the CRD defaults spec.configVersions to.
 	defaultConfigVersions = 3
 )
@@ -72,6 +69,7 @@ type Controller struct {
 	mu      sync.Mutex
 	last    map[ID]applied
 	written map[types.NamespacedName]map[schema.GroupVersionResource]string // newest resourceVersion that we made
+	refused map[types.NamespacedName]refusal
 	ready   bool
 }
 
@@ -81,6 +79,7 @@ func New(dyn dynamic.Interface, md metadata.Interface, o Options) (*Controller, 
 		options: o, cluster: o.Cluster, metrics: newMetrics(o.Registry), clock: o.Clock, log: o.Log,
 		last:    map[ID]applied{},
 		written: map[types.NamespacedName]map[schema.GroupVersionResource]string{},
+		refused: map[types.NamespacedName]refusal{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, lastRetry),
 			workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: "collector", Clock: o.Clock},
@@ -152,7 +151,7 @@ func (c *Controller) next(ctx context.Context) bool {
 		c.metrics.observe(outcomeRefused, took)
 		c.log.Warn("needs a person", "collector", key.String(), "reason", p.Reason, "error", p.Message)
 		c.queue.Forget(key)
-		c.queue.AddAfter(key, refusedRetry)
+		c.queue.AddAfter(key, p.retryAfter())
 	default:
 		c.metrics.observe(outcomeRetry, took)
 		c.log.Warn("will be tried again", "collector", key.String(), "error", err)
@@ -192,6 +191,9 @@ func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
 	for _, obj := range rendered.Objects {
 		ids = append(ids, idOf(ownedBy(collector, obj)))
 	}
+	if o.problem = c.refusedBefore(key, rendered.Objects); o.problem != nil {
+		return c.finish(ctx, o, ids, live)
+	}
 	p := &pass{Controller: c, collector: collector, live: live}
 	err = p.apply(ctx, rendered.Objects)
 	if err == nil {
@@ -200,6 +202,7 @@ func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
 	if err != nil && !errors.As(err, &o.problem) {
 		return err
 	}
+	c.noteRefusal(key, rendered.Objects, o.problem)
 	return c.finish(ctx, o, ids, p.live)
 }
 
@@ -311,6 +314,7 @@ func (c *Controller) forget(key types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.written, key)
+	delete(c.refused, key)
 	for id := range c.last {
 		if id.Namespace == key.Namespace && c.cache.get(id) == nil {
 			delete(c.last, id)
