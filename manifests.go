@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/otelier/otelier/crds"
 	"github.com/otelier/otelier/internal/manifest"
@@ -26,11 +27,25 @@ func (versionCmd) Run(io streams) error {
 	return err
 }
 
-type crdsCmd struct{}
+type crdsCmd struct {
+	TakeOver bool      `help:"Instead of printing them, apply them to the cluster where another operator has installed its own, and take its conversion webhook out."`
+	Kube     kubeFlags `embed:"" group:"Cluster"`
+}
 
-func (crdsCmd) Run(io streams) error {
-	_, err := io.out.Write(crds.YAML())
-	return err
+func (c *crdsCmd) Run(ctx context.Context, io streams) error {
+	if !c.TakeOver {
+		_, err := io.out.Write(crds.YAML())
+		return err
+	}
+	config, _, err := c.Kube.config()
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	return takeOver(ctx, io, client)
 }
 
 type installCmd struct {

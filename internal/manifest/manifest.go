@@ -59,6 +59,9 @@ func readFile(path string) ([]Object, error) {
 	return parse(path, f)
 }
 
+// Parse reads all objects of a YAML stream; name is what errors call it.
+func Parse(name string, data []byte) ([]Object, error) { return parse(name, bytes.NewReader(data)) }
+
 func parse(name string, r io.Reader) ([]Object, error) {
 	var out []Object
 	docs := utilyaml.NewYAMLReader(bufio.NewReader(r))
