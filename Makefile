@@ -78,6 +78,7 @@ golden: ## Rewrite the golden files of the renderer from what it renders now.
 .PHONY: bench
 bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...
+	go -C e2e test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench
 
 .PHONY: clean
 clean: ## Remove what was built here. The programs of the control plane stay in their cache.
