@@ -62,7 +62,7 @@ func run(b *testing.B, cp *controlplane.ControlPlane, binary, namespace string) 
 	before, begin = mark(b, cp), time.Now()
 	p = operator(b, cp, binary, namespace)
 	b.ReportMetric(float64(time.Since(begin).Milliseconds()), "start-ms")
-	err := p.Wait(b.Context(), "a pass over every collector", func(ctx context.Context) error {
+	err := p.Wait(b.Context(), "a pass over every collector", func(context.Context) error {
 		if n := metric(b, p, `otelier_reconcile_duration_seconds_count{outcome="success"}`); n < collectors {
 			return fmt.Errorf("%v passes", n)
 		}

@@ -156,7 +156,7 @@ func TestBuildIsIndependentOfTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer hold.Close() //nolint:errcheck // nothing was written
+	defer hold.Close()
 	if output, err := cmd.Output(); err != nil || string(output) != "runs\n" {
 		t.Errorf("supervise: %v, output %q", err, output)
 	}
