@@ -9,8 +9,10 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -73,6 +75,9 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	clients, err := newClients(config)
 	if err != nil {
+		return fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	if err := reach(ctx, clients.events.RESTClient()); err != nil {
 		return fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
@@ -174,6 +179,19 @@ func newClients(config *rest.Config) (clients, error) {
 	}
 	md, err := metadata.NewForConfigAndClient(config, httpClient)
 	return clients{eventsClient, leases, dyn, md}, err
+}
+
+// reach asks the API server for its version, so that a wrong address, certificate or credential ends the start with an error:
+// the watches try again for ever, and say nothing while connections are refused. Not being allowed to ask is no error.
+func reach(ctx context.Context, client rest.Interface) error {
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := client.Get().AbsPath("/version").Do(ctx).Error()
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
+	return err
 }
 
 // config finds the cluster: the flag, then the pod that we run in, then what kubectl would take.

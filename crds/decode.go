@@ -23,74 +23,41 @@ func (e *FieldError) Error() string { return e.Path + ": " + e.Detail }
 
 // Decode reads an OpenTelemetryCollector of either version as the API server holds it, and normalises the spellings of
 // v1alpha1. It does not modify u, and shares nothing with it but the configuration's tree. Fields that it does not know
-// are left out: where they matter, use DecodeStrict.
+// are left out: the API server has pruned them, and for a manifest that it has not seen there is Admission.
 //
 // Errors are *FieldError: the object passed the schema of another version of the CRD, but does not fit the types here.
 func Decode(u *unstructured.Unstructured) (*Collector, error) {
-	c, _, err := decode(u)
-	return c, err
-}
-
-// DecodeStrict is Decode for a manifest that no API server has seen: an unknown or repeated field is an error too.
-func DecodeStrict(u *unstructured.Unstructured) (*Collector, error) {
-	c, strict, err := decode(u)
-	if err == nil {
-		err = strictError(strict)
-	}
-	return c, err
-}
-
-// strictError is about all fields of which there is one too many; nil without any.
-func strictError(strict []error) error {
-	var all []string
-	for _, err := range strict {
-		var field kjson.FieldError
-		if errors.As(err, &field) {
-			all = append(all, field.FieldPath())
-		}
-	}
-	switch len(all) {
-	case 0:
-		return errors.Join(strict...)
-	case 1:
-		return &FieldError{all[0], "no such field"}
-	default:
-		return &FieldError{strings.Join(all, ", "), "no such fields"}
-	}
-}
-
-func decode(u *unstructured.Unstructured) (c *Collector, strict []error, err error) {
 	if u.GroupVersionKind().Group != Group || u.GetKind() != Kind {
-		return nil, nil, &FieldError{"apiVersion, kind", fmt.Sprintf("got %s %s, want %s/%s or %s/%s %s",
+		return nil, &FieldError{"apiVersion, kind", fmt.Sprintf("got %s %s, want %s/%s or %s/%s %s",
 			u.GetAPIVersion(), u.GetKind(), Group, VersionV1Beta1, Group, VersionV1Alpha1, Kind)}
 	}
-	c = &Collector{
+	c := &Collector{
 		Namespace: u.GetNamespace(), Name: u.GetName(), UID: u.GetUID(), Generation: u.GetGeneration(),
 		ResourceVersion: u.GetResourceVersion(), Labels: u.GetLabels(), Annotations: u.GetAnnotations(),
 		DeletionTimestamp: u.GetDeletionTimestamp(),
 	}
 	if err := decodeStatus(u, &c.Status); err != nil {
-		return c, nil, err
+		return c, err
 	}
 	spec, ok := u.Object["spec"].(map[string]any)
 	if !ok {
-		return c, nil, &FieldError{"spec", fmt.Sprintf("got %s, want an object", jsonType(u.Object["spec"]))}
+		return c, &FieldError{"spec", fmt.Sprintf("got %s, want an object", jsonType(u.Object["spec"]))}
 	}
 	spec = normalise(spec)
 	config := spec["config"]
 	delete(spec, "config")
 	data, err := json.Marshal(map[string]any{"spec": spec})
 	if err != nil {
-		return c, nil, fmt.Errorf("spec: encode: %w", err)
+		return c, fmt.Errorf("spec: encode: %w", err)
 	}
 	into := struct {
 		Spec *Spec `json:"spec"`
 	}{&c.Spec}
-	if strict, err = kjson.UnmarshalStrict(data, &into, kjson.DisallowUnknownFields); err != nil {
-		return c, nil, typeError(err)
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &into); err != nil {
+		return c, typeError(err)
 	}
 	c.Spec.Config, err = decodeConfig(config)
-	return c, strict, err
+	return c, err
 }
 
 func decodeStatus(u *unstructured.Unstructured, into *Status) error {
@@ -163,8 +130,7 @@ func cloneMap(v any) map[string]any {
 // typeError turns encoding/json's "cannot unmarshal string into Go struct field Spec.spec.replicas of type int32" into
 // the path and what the field takes.
 func typeError(err error) error {
-	var t *json.UnmarshalTypeError
-	if errors.As(err, &t) {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		path := t.Field
 		if i := strings.Index(path, "spec"); i > 0 {
 			path = path[i:]
@@ -190,7 +156,7 @@ func jsonKind(value string) string {
 
 // goKind is what JSON has for a type.
 func goKind(t reflect.Type) string {
-	switch t.Kind() { //nolint:exhaustive // the types of the API have no others
+	switch t.Kind() {
 	case reflect.Bool:
 		return "a boolean"
 	case reflect.String:

@@ -3,8 +3,11 @@ package crds
 import (
 	"bytes"
 	_ "embed" // of the manifests
+	"fmt"
 	"strings"
 	"text/template"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 //go:embed opentelemetrycollectors.yaml
@@ -30,8 +33,27 @@ type InstallOptions struct {
 	CollectorImage string
 }
 
+// check names what would not make a valid manifest.
+func (o InstallOptions) check() error {
+	for _, namespace := range append([]string{o.Namespace}, o.Watch...) {
+		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+			return fmt.Errorf("namespace %q: %s", namespace, problems[0])
+		}
+	}
+	if o.Image == "" || strings.ContainsAny(o.Image+o.CollectorImage, " \t\r\n\"\\") {
+		return fmt.Errorf("images %q, %q: want references such as registry.example.com/otelier:v1", o.Image, o.CollectorImage)
+	}
+	if o.Replicas < 0 {
+		return fmt.Errorf("replicas: %d, want 0 or more", o.Replicas)
+	}
+	return nil
+}
+
 // Install is one manifest with everything that it takes to run the operator: namespace, CRDs, rights and Deployment.
 func Install(o InstallOptions) ([]byte, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	t, err := template.New("install").Funcs(template.FuncMap{"join": strings.Join}).Parse(installTemplate)
 	if err != nil {
 		return nil, err

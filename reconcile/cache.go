@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -115,7 +116,12 @@ func (c *liveCache) watchFailed(w watch) cache.WatchErrorHandlerWithContext {
 	}
 }
 
-// run watches until ctx ends, and returns when every informer has stopped. ready is called once everything was listed.
+// informerGrace is how long informers get to stop. While the API server can't be reached, a reflector sleeps for up to half a
+// minute without looking at its context (k8s.io/client-go/tools/cache/reflector.go, watchList).
+const informerGrace = 2 * time.Second
+
+// run watches until ctx ends, and returns when every informer has stopped or informerGrace is over. ready is called once
+// everything was listed.
 func (c *liveCache) run(ctx context.Context, ready func()) {
 	var wg sync.WaitGroup
 	for _, w := range c.all() {
@@ -124,7 +130,17 @@ func (c *liveCache) run(ctx context.Context, ready func()) {
 	if c.waitForSync(ctx) {
 		ready()
 	}
-	wg.Wait()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		wg.Wait()
+	}()
+	<-ctx.Done()
+	select {
+	case <-stopped:
+	case <-time.After(informerGrace):
+		c.log.Warn("not all watches have stopped: the API server can't be reached")
+	}
 }
 
 func (c *liveCache) waitForSync(ctx context.Context) bool {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -47,6 +48,10 @@ func (p *pass) apply(ctx context.Context, want []*unstructured.Unstructured) err
 		return err
 	}
 	for _, u := range stages[crds.StageWorkload] {
+		// First whose it is: the API server's reason to refuse somebody else's would name a field, not the owner.
+		if err := p.mayTake(ctx, idOf(u)); err != nil {
+			return err
+		}
 		if _, err := p.cluster.Apply(ctx, u, true); err != nil {
 			return apiProblem("apply", idOf(u), err)
 		}
@@ -64,6 +69,7 @@ func (p *pass) applyStage(ctx context.Context, objects []*unstructured.Unstructu
 		group errgroup.Group
 		mu    sync.Mutex
 		errs  []error
+		done  = map[ID]*liveObject{} // apart from p.live, which the others are reading
 	)
 	group.SetLimit(applyConcurrency)
 	for _, u := range objects {
@@ -75,13 +81,14 @@ func (p *pass) applyStage(ctx context.Context, objects []*unstructured.Unstructu
 				errs = append(errs, err)
 				return nil
 			}
-			p.live[idOf(u)] = got
+			done[idOf(u)] = got
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	maps.Copy(p.live, done)
 	return worst(errs)
 }
 
@@ -221,7 +228,7 @@ func staleObjects(live map[ID]*liveObject, wanted map[ID]bool, keep int) ([]*liv
 		}
 	}
 	slices.SortFunc(history, func(a, b *liveObject) int {
-		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), strings.Compare(a.GetName(), b.GetName()))
+		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), newer(b, a), strings.Compare(a.GetName(), b.GetName()))
 	})
 	if len(history) > keep {
 		stale = append(stale, history[keep:]...)
@@ -232,6 +239,15 @@ func staleObjects(live map[ID]*liveObject, wanted map[ID]bool, keep int) ([]*liv
 		return cmp.Or(cmp.Compare(kb.Stage, ka.Stage), strings.Compare(idOf(a.Unstructured).String(), idOf(b.Unstructured).String()))
 	})
 	return stale, nil
+}
+
+// newer orders by resourceVersion what was created in the same second.
+func newer(a, b *liveObject) int {
+	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
+	if err != nil {
+		return 0
+	}
+	return order
 }
 
 func byStage(objects []*unstructured.Unstructured) (map[crds.Stage][]*unstructured.Unstructured, error) {

@@ -18,7 +18,6 @@ import (
 // text, so that its order and comments stay. The YAML library is the one that the collector itself reads it with.
 type document struct {
 	text     string
-	isText   bool
 	values   map[string]any
 	edits    []edit
 	warnings []string
@@ -40,7 +39,7 @@ func parseConfig(c crds.Config) (*document, error) {
 		}
 		return &document{text: text, values: c.Tree, warnings: nullWarnings(configPath, c.Tree)}, nil
 	}
-	d := &document{text: c.Text, isText: true}
+	d := &document{text: c.Text}
 	decoder := yaml.NewDecoder(strings.NewReader(c.Text))
 	var values any
 	switch err := decoder.Decode(&values); {
@@ -59,10 +58,12 @@ func parseConfig(c crds.Config) (*document, error) {
 	return d, nil
 }
 
-// yamlError is the library's message on one line, without its own name.
+// yamlError is the library's message on one line, without its own name. Values are left out, they may be secret: of text that
+// it could not decode, and of what looks like a reference, as an unquoted password that begins with an asterisk does.
 func yamlError(err error) string {
-	s := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", ";")
-	return strings.Join(strings.Fields(s), " ")
+	s := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n")
+	s = regexp.MustCompile("(?s) `.*`|(anchor) '.*'").ReplaceAllString(s, "$1")
+	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", ";")), " ")
 }
 
 // nullWarnings names the components that are null in a structured configuration. The API server keeps them, but kubectl

@@ -59,9 +59,13 @@ func (in *input) volumes() []core.VolumeApplyConfiguration {
 		WithItems(core.KeyToPath().WithKey(crds.ConfigFile).WithPath(crds.ConfigFile))
 	out := []core.VolumeApplyConfiguration{*core.Volume().WithName(crds.ConfigVolume).WithConfigMap(config)}
 	out = append(out, in.Spec.Volumes...)
+	added := map[string]bool{} // one volume can be mounted at several places
 	for _, m := range in.Spec.ConfigMaps {
-		out = append(out, *core.Volume().WithName(crds.ExtraConfigVolume(m.Name)).
-			WithConfigMap(core.ConfigMapVolumeSource().WithName(m.Name)))
+		if !added[m.Name] {
+			added[m.Name] = true
+			out = append(out, *core.Volume().WithName(crds.ExtraConfigVolume(m.Name)).
+				WithConfigMap(core.ConfigMapVolumeSource().WithName(m.Name)))
+		}
 	}
 	return out
 }

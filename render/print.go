@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -98,16 +99,42 @@ func simplify(n *yaml.Node) {
 	}
 }
 
-// encodeTree prints a structure of JSON types.
-func encodeTree(v map[string]any) (string, error) {
-	if v == nil {
-		v = map[string]any{}
+// encodeTree prints a structure of JSON types. The library prints some strings as block scalars that it can't read back: they
+// are quoted.
+func encodeTree(tree map[string]any) (string, error) {
+	if tree == nil {
+		tree = map[string]any{}
 	}
-	return encodeYAML(quoted(v))
+	if !hasAwkwardKey(tree) {
+		return encodeYAML(quoted(tree))
+	}
+	n, err := quotedNode(tree) // a Go map can't have a key with quotes
+	if err != nil {
+		return "", err
+	}
+	return encodeYAML(n)
 }
 
-// quoted copies v, and marks strings that the library would print as block scalars which it can't read back: those of several
-// lines that begin with white space.
+// isAwkward tells whether s has several lines and begins with white space.
+func isAwkward(s string) bool {
+	return strings.Contains(s, "\n") && strings.ContainsAny(s[:1], " \t\n")
+}
+
+func hasAwkwardKey(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, item := range v {
+			if isAwkward(k) || hasAwkwardKey(item) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasAwkwardKey)
+	}
+	return false
+}
+
+// quoted is a copy of v with quotes around awkward strings.
 func quoted(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -123,11 +150,45 @@ func quoted(v any) any {
 		}
 		return out
 	case string:
-		if strings.Contains(v, "\n") && strings.ContainsAny(v[:1], " \t\n") {
-			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: v}
+		if isAwkward(v) {
+			return quotedString(v)
 		}
 	}
 	return v
+}
+
+func quotedString(s string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: s}
+}
+
+// quotedNode is v with quotes around all strings.
+func quotedNode(v any) (*yaml.Node, error) {
+	n := &yaml.Node{}
+	switch v := v.(type) {
+	case map[string]any:
+		n.Kind = yaml.MappingNode
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			item, err := quotedNode(v[k])
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, quotedString(k), item)
+		}
+	case []any:
+		n.Kind = yaml.SequenceNode
+		for _, value := range v {
+			item, err := quotedNode(value)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, item)
+		}
+	case string:
+		return quotedString(v), nil
+	default:
+		return n, n.Encode(v)
+	}
+	return n, nil
 }
 
 func encodeYAML(v any) (string, error) {

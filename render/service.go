@@ -41,6 +41,7 @@ func (in *input) headlessService(ports []core.ServicePortApplyConfiguration) *co
 		s.WithAnnotations(map[string]string{crds.AnnotationServingCertSecret: name + "-tls"})
 	}
 	s.Spec.WithInternalTrafficPolicy(in.trafficPolicy()).WithClusterIP(corev1.ClusterIPNone)
+	s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = nil, nil // the API server warns that it ignores them
 	return s
 }
 

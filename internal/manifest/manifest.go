@@ -11,9 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -39,7 +39,8 @@ func Read(source string, stdin io.Reader) ([]Object, error) {
 		return readFile(source)
 	}
 	var out []Object
-	err = filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+	root := source + string(filepath.Separator) // so that a link to a directory is followed
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)) {
 			return err
 		}
@@ -82,10 +83,12 @@ func parse(name string, r io.Reader) ([]Object, error) {
 	}
 }
 
+var errUntyped = errors.New("not a Kubernetes object: apiVersion or kind is missing")
+
 func decode(doc []byte, source string) ([]Object, error) {
 	data, err := yaml.YAMLToJSONStrict(doc)
 	if err != nil {
-		return nil, err
+		return nil, errors.New("not YAML: " + oneLine(err))
 	}
 	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
 		return nil, nil
@@ -95,17 +98,28 @@ func decode(doc []byte, source string) ([]Object, error) {
 		return nil, errors.New("not a Kubernetes object: want a mapping with apiVersion and kind")
 	}
 	if u.GetKind() == "" || u.GetAPIVersion() == "" {
-		return nil, errors.New("not a Kubernetes object: apiVersion or kind is missing")
+		return nil, errUntyped
 	}
-	if !u.IsList() {
+	items, ok := u.Object["items"].([]any)
+	if !ok {
 		return []Object{{u, source}}, nil
 	}
-	var out []Object
-	err = u.EachListItem(func(o runtime.Object) error {
-		out = append(out, Object{o.(*unstructured.Unstructured), source})
-		return nil
-	})
-	return out, err
+	out := make([]Object, len(items))
+	for i, item := range items {
+		object, _ := item.(map[string]any)
+		out[i] = Object{&unstructured.Unstructured{Object: object}, source}
+		if out[i].GetKind() == "" || out[i].GetAPIVersion() == "" {
+			return nil, fmt.Errorf("item %d of the list: %w", i+1, errUntyped)
+		}
+	}
+	return out, nil
+}
+
+// oneLine is the library's message without its own name and line breaks.
+func oneLine(err error) string {
+	s := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "yaml: "), "unmarshal errors:")
+	return strings.Join(strings.Fields(s), " ")
 }
 
 // Write prints objects as a YAML stream.
