@@ -61,7 +61,7 @@ func (c *installCmd) Run(io streams) error {
 		Namespace: c.Namespace, Image: c.Image, Replicas: c.Replicas, Watch: c.Watch, CollectorImage: c.CollectorImage,
 	})
 	if err != nil {
-		return fmt.Errorf("install manifest: %w", err)
+		return usageError{fmt.Errorf("install manifest: %w", err)}
 	}
 	_, err = io.out.Write(out)
 	return err

@@ -100,4 +100,6 @@ func admitsCollectors(configuration *unstructured.Unstructured) bool {
 }
 
 // contains tells whether a rule's list names s, or everything.
-func contains(list []string, s string) bool { return slices.Contains(list, s) || slices.Contains(list, "*") }
+func contains(list []string, s string) bool {
+	return slices.Contains(list, s) || slices.Contains(list, "*")
+}

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apivalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -89,13 +88,13 @@ func (a *Admission) Create(ctx context.Context, u *unstructured.Unstructured) (*
 	return out, errors.Join(errs...)
 }
 
-// nameErrors are those of a name that can't be in a URL, or is no DNS subdomain (which is what names of custom resources are).
+// nameErrors are those of a name that is no DNS subdomain, which is what names of custom resources are.
 func nameErrors(name string) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(field.NewPath("metadata", "name"), "a collector needs a name")}
 	}
 	var out field.ErrorList
-	for _, msg := range slices.Concat(path.IsValidPathSegmentName(name), apivalidation.IsDNS1123Subdomain(name)) {
+	for _, msg := range apivalidation.IsDNS1123Subdomain(name) {
 		out = append(out, field.Invalid(field.NewPath("metadata", "name"), name, msg))
 	}
 	return out

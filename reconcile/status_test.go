@@ -95,7 +95,7 @@ func TestStatusIsEqualWhenNothingNewIsSeen(t *testing.T) {
 	o := observation{
 		collector: &crds.Collector{Generation: 1},
 		health:    Health{Status: status.InProgressStatus, Message: "deployment/a: not created yet"},
-		workload:  statefulSet(3, 1),
+		workload:  statefulSet(1),
 	}
 	o.collector.Status = buildStatus(o, at(1))
 	if diff := cmp.Diff(digest(o.collector.Status), digest(buildStatus(o, at(2)))); diff != "" {
@@ -119,7 +119,8 @@ func TestStatusOfLongMessageFitsTheSchema(t *testing.T) {
 	}
 }
 
-func statefulSet(want, ready int64) *unstructured.Unstructured {
+func statefulSet(ready int64) *unstructured.Unstructured {
+	const want = int64(3)
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": "StatefulSet",
 		"metadata": map[string]any{
@@ -141,7 +142,7 @@ func statefulSet(want, ready int64) *unstructured.Unstructured {
 }
 
 func TestStatusReadsTheWorkload(t *testing.T) {
-	got := buildStatus(observation{collector: &crds.Collector{}, workload: statefulSet(3, 1)}, at(0))
+	got := buildStatus(observation{collector: &crds.Collector{}, workload: statefulSet(1)}, at(0))
 	want := crds.ScaleStatus{Selector: "a=1,b=2", Replicas: 3, StatusReplicas: "1/3"}
 	if diff := cmp.Diff(want, *got.Scale); diff != "" {
 		t.Errorf("scale (-want +got):\n%s", diff)
@@ -160,7 +161,7 @@ func TestHealthNamesTheWorstObjectsFirst(t *testing.T) {
 	}}
 	a, z := ID{"apps", "StatefulSet", "ns", "a"}, ID{"apps", "Deployment", "ns", "z"}
 	missing := []ID{{"", "Service", "ns", "b"}, {"", "Service", "ns", "c"}}
-	live := map[ID]*liveObject{a: {Unstructured: statefulSet(3, 1)}, z: {Unstructured: failed}}
+	live := map[ID]*liveObject{a: {Unstructured: statefulSet(1)}, z: {Unstructured: failed}}
 
 	got := health(append(missing, a, z), live)
 	if got.Status != status.FailedStatus {
@@ -169,7 +170,7 @@ func TestHealthNamesTheWorstObjectsFirst(t *testing.T) {
 	if !strings.HasPrefix(got.Message, "deployment/z: ") || !strings.HasSuffix(got.Message, "; and 1 more") {
 		t.Errorf("message is %q, want the failed Deployment first and one left out", got.Message)
 	}
-	live[a] = &liveObject{Unstructured: statefulSet(3, 3)}
+	live[a] = &liveObject{Unstructured: statefulSet(3)}
 	if got := health([]ID{a}, live); got != (Health{Status: status.CurrentStatus}) {
 		t.Errorf("health of a complete StatefulSet is %+v, want Current", got)
 	}

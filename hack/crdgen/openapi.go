@@ -184,7 +184,7 @@ func embeddedObjectMeta() node {
 	texts := func() node { return node{"type": "object", "additionalProperties": text()} }
 	return node{"type": "object", "properties": node{
 		"annotations":       texts(),
-		"creationTimestamp": node{"type": "string", "format": "date-time"},
+		"creationTimestamp": node{"type": "string", "format": "date-time", "nullable": true},
 		"finalizers":        node{"type": "array", "items": text(), "x-kubernetes-list-type": "set"},
 		"labels":            texts(),
 		"name":              text(),
