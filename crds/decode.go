@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"strings"
 
@@ -81,50 +80,6 @@ func decodeConfig(v any) (Config, error) {
 		return Config{}, &FieldError{"spec.config", fmt.Sprintf(
 			"got %s, want the collector's configuration: an object, or a string that holds it as YAML", jsonType(v))}
 	}
-}
-
-// normalise returns a copy of spec in which the names that v1alpha1 has for the same things are those of v1beta1. It does
-// not go by the apiVersion: the API server serves what was stored through one version through the other as it is.
-func normalise(spec map[string]any) map[string]any {
-	spec = maps.Clone(spec)
-	rename := func(m map[string]any, from, to string) {
-		if v, ok := m[from]; ok {
-			delete(m, from)
-			if _, taken := m[to]; !taken {
-				m[to] = v
-			}
-		}
-	}
-	_, hasMin := spec["minReplicas"]
-	_, hasMax := spec["maxReplicas"]
-	if hasMin || hasMax {
-		autoscaler := cloneMap(spec["autoscaler"])
-		for _, k := range []string{"minReplicas", "maxReplicas"} {
-			if v, ok := spec[k]; ok {
-				delete(spec, k)
-				if _, taken := autoscaler[k]; !taken {
-					autoscaler[k] = v
-				}
-			}
-		}
-		spec["autoscaler"] = autoscaler
-	}
-	rename(spec, "updateStrategy", "daemonSetUpdateStrategy")
-	if observability, ok := spec["observability"].(map[string]any); ok {
-		if metrics, ok := observability["metrics"].(map[string]any); ok {
-			observability, metrics = maps.Clone(observability), maps.Clone(metrics)
-			rename(metrics, "DisablePrometheusAnnotations", "disablePrometheusAnnotations")
-			observability["metrics"], spec["observability"] = metrics, observability
-		}
-	}
-	return spec
-}
-
-func cloneMap(v any) map[string]any {
-	if m, ok := v.(map[string]any); ok {
-		return maps.Clone(m)
-	}
-	return map[string]any{}
 }
 
 // typeError turns encoding/json's "cannot unmarshal string into Go struct field Spec.spec.replicas of type int32" into
