@@ -258,9 +258,13 @@ func (c *Controller) writeStatus(ctx context.Context, collector *crds.Collector,
 	return nil
 }
 
-// announce makes an Event of each condition that says something new.
+// announce makes an Event of each condition that says something new. Rollouts of paused collectors are not our doing.
 func (c *Controller) announce(collector *crds.Collector, conditions []metav1.Condition) {
+	paused := meta.IsStatusConditionTrue(conditions, crds.ConditionPaused)
 	for _, now := range conditions {
+		if paused && now.Type != crds.ConditionPaused {
+			continue
+		}
 		was := meta.FindStatusCondition(collector.Status.Conditions, now.Type)
 		if kind := eventType(was, now); kind != "" {
 			c.options.Recorder.Eventf(reference(collector), nil, kind, now.Reason, "Reconcile", "%s", noteOf(now.Message))
