@@ -39,8 +39,8 @@ type cli struct {
 }
 
 type logFlags struct {
-	Format string `help:"Format of the log on stderr." enum:"text,json" default:"text"`
-	Level  string `help:"Least level that is logged." enum:"debug,info,warn,error" default:"info"`
+	Format string `help:"Format of the log on stderr: text or json." enum:"text,json" default:"text"`
+	Level  string `help:"Least level that is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 }
 
 type renderFlags struct {

@@ -62,18 +62,18 @@ func TestInstall(t *testing.T) {
 		},
 		{
 			name:      "all flags",
-			args:      []string{"-n", "telemetry", "--image=localhost:5000/otelier@sha256:0123", "--replicas=2", "--watch=a,b", "--collector-image=c:1"},
+			args:      []string{"-n", "telemetry", "--image=localhost:5000/otelier@sha256:0123", "--replicas=2", "--namespaces=a,b", "--collector-image=c:1"},
 			namespace: "telemetry", image: "localhost:5000/otelier@sha256:0123", replicas: 2, watch: []string{"a", "b"},
 			vars: "OTELIER_COLLECTOR_IMAGE=c:1 OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=a,b",
 		},
 		{
 			name:      "names that YAML takes for something else",
-			args:      []string{"-n", "123", "--watch=1e3", "--watch=null", "--image=true"},
+			args:      []string{"-n", "123", "--namespaces=1e3", "--namespaces=null", "--image=true"},
 			namespace: "123", image: "true", replicas: 1, watch: []string{"1e3", "null"},
 			vars: "OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=1e3,null",
 		},
 		{
-			name: "by environment", env: map[string]string{"OTELIER_NAMESPACE": "x", "OTELIER_IMAGE": "y", "OTELIER_REPLICAS": "0", "OTELIER_WATCH": "a"},
+			name: "by environment", env: map[string]string{"OTELIER_NAMESPACE": "x", "OTELIER_IMAGE": "y", "OTELIER_REPLICAS": "0", "OTELIER_NAMESPACES": "a"},
 			namespace: "x", image: "y", replicas: 0, watch: []string{"a"}, vars: "OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=a",
 		},
 	} {
@@ -404,7 +404,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestInstallErrors(t *testing.T) {
-	for _, args := range [][]string{{"-n", "a b"}, {"-n", "Upper"}, {"--watch=a,b/c"}, {"--image=a b"}, {"--collector-image=a\"b"}, {"--replicas=-1"}} {
+	for _, args := range [][]string{{"-n", "a b"}, {"-n", "Upper"}, {"--namespaces=a,b/c"}, {"--image=a b"}, {"--collector-image=a\"b"}, {"--replicas=-1"}} {
 		code, out, stderr := otelier(t, "", append([]string{"install"}, args...)...)
 		if code == exitOK || out != "" || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%v: exit %d, stdout %q, stderr %q: want an error of one line", args, code, out, stderr)

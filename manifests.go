@@ -52,13 +52,13 @@ type installCmd struct {
 	Namespace      string   `help:"Namespace to make and to run in." default:"otelier-system" short:"n"`
 	Image          string   `help:"Image of the operator." default:"${operatorImage}" placeholder:"IMAGE"`
 	Replicas       int      `help:"Replicas of the operator: one works, the others stand by." default:"1"`
-	Watch          []string `help:"Namespaces whose collectors are worked on, and the only ones in which rights are granted; all by default." placeholder:"NAMESPACE"`
+	Namespaces     []string `help:"Namespaces whose collectors are worked on, and the only ones in which rights are granted; all by default." placeholder:"NAMESPACE"`
 	CollectorImage string   `help:"Image of collectors whose spec has none." placeholder:"IMAGE"`
 }
 
 func (c *installCmd) Run(io streams) error {
 	out, err := crds.Install(crds.InstallOptions{
-		Namespace: c.Namespace, Image: c.Image, Replicas: c.Replicas, Watch: c.Watch, CollectorImage: c.CollectorImage,
+		Namespace: c.Namespace, Image: c.Image, Replicas: c.Replicas, Watch: c.Namespaces, CollectorImage: c.CollectorImage,
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("install manifest: %w", err)}
@@ -72,6 +72,9 @@ type renderCmd struct {
 	Namespace string      `help:"Namespace of collectors whose manifest has none." short:"n" default:"default"`
 	Rendering renderFlags `embed:"" group:"Rendering"`
 }
+
+// Validate is called by kong.
+func (c *renderCmd) Validate() error { return checkNamespaces("--namespace", c.Namespace) }
 
 // Run prints the objects of every collector that it finds. A bad collector does not hide the others: all are reported, and
 // nothing is printed.

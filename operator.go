@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -37,7 +39,7 @@ type runCmd struct {
 	Kube       kubeFlags     `embed:"" group:"Cluster"`
 	Namespaces []string      `help:"Namespaces whose collectors are worked on; all by default." placeholder:"NAMESPACE" group:"Cluster"`
 	Workers    int           `help:"Collectors that are worked on at a time." default:"4" group:"Cluster"`
-	Listen     string        `help:"Address of /healthz, /readyz and /metrics; empty for none." default:":8080" placeholder:"ADDRESS" group:"Serving"`
+	Listen     string        `help:"Address of /healthz, /readyz and /metrics; empty for none." default:":8080" group:"Serving"`
 	Election   electionFlags `embed:"" group:"Leader election"`
 	Rendering  renderFlags   `embed:"" group:"Rendering"`
 }
@@ -48,7 +50,7 @@ type kubeFlags struct {
 }
 
 type electionFlags struct {
-	LeaderElect          *bool  `help:"Let one of several replicas work. On by default inside a cluster only." negatable:""`
+	LeaderElect          *bool  `help:"Let one of several replicas work. On by default inside a cluster only; elsewhere it needs --leader-elect-namespace." negatable:""`
 	LeaderElectNamespace string `help:"Namespace of the Lease; by default the pod's own." placeholder:"NAMESPACE"`
 }
 
@@ -56,6 +58,24 @@ type electionFlags struct {
 func (c *runCmd) Validate() error {
 	if c.Workers < 1 {
 		return errors.New("--workers must be at least 1")
+	}
+	if c.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			return fmt.Errorf("--listen: %w, want an address such as :8080 or 127.0.0.1:8080", err)
+		}
+	}
+	if _, err := c.Rendering.options(nil); err != nil {
+		return err
+	}
+	return checkNamespaces("--namespaces", c.Namespaces...)
+}
+
+// checkNamespaces refuses what no namespace is called. An empty name would mean all of them.
+func checkNamespaces(flag string, names ...string) error {
+	for _, name := range names {
+		if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+			return fmt.Errorf("%s: %q is not the name of a namespace: %s", flag, name, problems[0])
+		}
 	}
 	return nil
 }
@@ -72,6 +92,12 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	options, err := c.Rendering.options(proxyEnv(os.LookupEnv))
 	if err != nil {
 		return err
+	}
+	elect, namespace := c.Election.wanted(inCluster), ""
+	if elect {
+		if namespace, err = c.Election.namespace(os.ReadFile); err != nil {
+			return err
+		}
 	}
 	clients, err := newClients(config)
 	if err != nil {
@@ -98,13 +124,14 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	log.Info("starting", "version", version, "server", config.Host)
 	server := &serve.Server{Ready: controller.Ready, Metrics: registry, Log: log}
-	return c.runAll(ctx, log, server, controller, clients.leases, elected, c.Election.wanted(inCluster))
+	return c.runAll(ctx, log, server, controller, clients.leases, elected, namespace)
 }
 
-// runAll runs the parts together; when one fails, the others stop. The lease is given up only after the last write.
+// runAll runs the parts together; when one fails, the others stop. Without a namespace for the lease nobody is elected; the lease is
+// given up only after the last write.
 func (c *runCmd) runAll(
 	ctx context.Context, log *slog.Logger, server *serve.Server, controller *reconcile.Controller,
-	client coordination.LeasesGetter, elected chan struct{}, elect bool,
+	client coordination.LeasesGetter, elected chan struct{}, namespace string,
 ) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -118,19 +145,14 @@ func (c *runCmd) runAll(
 			}
 		})
 	}
-	if elect {
-		namespace, err := c.Election.namespace(os.ReadFile)
-		if err != nil {
-			stop(err)
-		} else {
-			wg.Go(func() {
-				if err := serve.Elect(leading, client, namespace, crds.LeaseName, elected, log); err != nil {
-					stop(err)
-				}
-			})
-		}
-	} else {
+	if namespace == "" {
 		close(elected)
+	} else {
+		wg.Go(func() {
+			if err := serve.Elect(leading, client, namespace, crds.LeaseName, elected, log); err != nil {
+				stop(err)
+			}
+		})
 	}
 	controller.Run(ctx)
 	resign()
@@ -208,6 +230,9 @@ func (f kubeFlags) config() (config *rest.Config, inCluster bool, err error) {
 		rules.ExplicitPath = f.Kubeconfig
 		overrides := &clientcmd.ConfigOverrides{CurrentContext: f.Context}
 		config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+		if clientcmd.IsEmptyConfig(err) {
+			err = fmt.Errorf("none found in %s: set --kubeconfig or KUBECONFIG", strings.Join(rules.GetLoadingPrecedence(), ", "))
+		}
 		if err != nil {
 			return nil, false, fmt.Errorf("kubeconfig: %w", err)
 		}

@@ -65,6 +65,7 @@ const (
 	AnnotationScrapePort        = "prometheus.io/port"
 	AnnotationScrapePath        = "prometheus.io/path"
 	AnnotationPrometheusAdded   = "operator.opentelemetry.io/prometheus-annotations-added"
+	AnnotationLastApplied       = "kubectl.kubernetes.io/last-applied-configuration"
 	AnnotationServingCertSecret = "service.beta.openshift.io/serving-cert-secret-name"
 )
 

@@ -97,7 +97,8 @@ func (c *liveCache) prepare(w watch, enqueue func(types.NamespacedName)) error {
 		}
 	}
 	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: notify, UpdateFunc: func(_, obj any) { notify(obj) }, DeleteFunc: notify,
+		AddFunc:    notify, // Of an object that is no longer ours the old state says whose it was.
+		UpdateFunc: func(was, is any) { notify(was); notify(is) }, DeleteFunc: notify,
 	})
 	return err
 }

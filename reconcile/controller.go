@@ -1,10 +1,12 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,7 +69,8 @@ type Controller struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	last    map[ID]applied
+	last    map[types.NamespacedName]map[ID]applied
+	working map[types.NamespacedName]*sync.Mutex                            // by the name of the workload, which several collectors may come to share
 	written map[types.NamespacedName]map[schema.GroupVersionResource]string // newest resourceVersion that we made
 	refused map[types.NamespacedName]refusal
 	ready   bool
@@ -77,7 +80,8 @@ type Controller struct {
 func New(dyn dynamic.Interface, md metadata.Interface, o Options) (*Controller, error) {
 	c := &Controller{
 		options: o, cluster: o.Cluster, metrics: newMetrics(o.Registry), clock: o.Clock, log: o.Log,
-		last:    map[ID]applied{},
+		last:    map[types.NamespacedName]map[ID]applied{},
+		working: map[types.NamespacedName]*sync.Mutex{},
 		written: map[types.NamespacedName]map[schema.GroupVersionResource]string{},
 		refused: map[types.NamespacedName]refusal{},
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
@@ -111,7 +115,7 @@ func (c *Controller) Run(ctx context.Context) {
 		})
 	})
 	if wait(ctx, synced) && wait(ctx, c.options.Elected) {
-		c.log.Info("reconciling", "workers", c.options.Workers, "namespaces", c.options.Namespaces)
+		c.log.Info("reconciling", "workers", c.options.Workers, "namespaces", cmp.Or(strings.Join(c.options.Namespaces, ","), "all"))
 		for range c.options.Workers {
 			wg.Go(func() {
 				for c.next(ctx) {
@@ -149,7 +153,7 @@ func (c *Controller) next(ctx context.Context) bool {
 		c.queue.Forget(key)
 	case errors.As(err, &p) && !p.Transient:
 		c.metrics.observe(outcomeRefused, took)
-		c.log.Warn("needs a person", "collector", key.String(), "reason", p.Reason, "error", p.Message)
+		c.log.Debug("refused", "collector", key.String(), "reason", p.Reason, "error", p.Message) // announce has told it
 		c.queue.Forget(key)
 		c.queue.AddAfter(key, p.retryAfter())
 	default:
@@ -191,18 +195,18 @@ func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
 	for _, obj := range rendered.Objects {
 		ids = append(ids, idOf(ownedBy(collector, obj)))
 	}
-	if o.problem = c.refusedBefore(key, rendered.Objects); o.problem != nil {
+	if o.problem = c.refusedBefore(key, rendered.Objects, live); o.problem != nil {
 		return c.finish(ctx, o, ids, live)
 	}
 	p := &pass{Controller: c, collector: collector, live: live}
-	err = p.apply(ctx, rendered.Objects)
-	if err == nil {
-		err = p.prune(ctx, rendered.Objects, configVersions(collector))
-	}
+	err = p.execute(ctx, rendered.Objects)
 	if err != nil && !errors.As(err, &o.problem) {
 		return err
 	}
-	c.noteRefusal(key, rendered.Objects, o.problem)
+	if err == nil && collector.Spec.Mode == crds.ModeSidecar {
+		o.problem = &Problem{Reason: crds.ReasonNotImplemented, Message: "spec.mode: sidecars are not injected by this version"}
+	}
+	c.noteRefusal(key, rendered.Objects, p.live, o.problem)
 	return c.finish(ctx, o, ids, p.live)
 }
 
@@ -214,11 +218,10 @@ func (c *Controller) finish(ctx context.Context, o observation, ids []ID, live m
 			o.workload = u.Unstructured
 		}
 	}
-	err := c.writeStatus(ctx, o.collector, buildStatus(o, c.clock.Now()))
-	if o.problem != nil {
-		return o.problem
+	if err := c.writeStatus(ctx, o.collector, buildStatus(o, c.clock.Now())); err != nil || o.problem == nil {
+		return err
 	}
-	return err
+	return o.problem
 }
 
 func workloads(live map[ID]*liveObject) []ID {
@@ -267,61 +270,9 @@ func (c *Controller) announce(collector *crds.Collector, conditions []metav1.Con
 		}
 		was := meta.FindStatusCondition(collector.Status.Conditions, now.Type)
 		if kind := eventType(was, now); kind != "" {
+			c.log.Log(context.Background(), logLevel(kind), "status", "collector", collector.Namespace+"/"+collector.Name,
+				"condition", now.Type, "status", now.Status, "reason", now.Reason, "message", now.Message)
 			c.options.Recorder.Eventf(reference(collector), nil, kind, now.Reason, "Reconcile", "%s", noteOf(now.Message))
-		}
-	}
-}
-
-func (c *Controller) remember(id ID, a applied) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last[id] = a
-}
-
-func (c *Controller) remembered(id ID) (applied, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a, ok := c.last[id]
-	return a, ok
-}
-
-func (c *Controller) wrote(key types.NamespacedName, id ID, version string) {
-	if k, ok := crds.KindOf(schemaGroupKind(id)); ok {
-		c.wroteResource(key, k.GVR(), version)
-	}
-}
-
-func (c *Controller) wroteResource(key types.NamespacedName, resource schema.GroupVersionResource, version string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.written[key] == nil {
-		c.written[key] = map[schema.GroupVersionResource]string{}
-	}
-	c.written[key][resource] = version
-}
-
-// fresh tells whether the cache holds all that we have written for a collector, so that a pass does not act on what was.
-func (c *Controller) fresh(key types.NamespacedName) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for resource, version := range c.written[key] {
-		if !c.cache.seen(resource, key.Namespace, version) {
-			return false
-		}
-		delete(c.written[key], resource)
-	}
-	return true
-}
-
-// forget drops what is remembered of a collector that is gone.
-func (c *Controller) forget(key types.NamespacedName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.written, key)
-	delete(c.refused, key)
-	for id := range c.last {
-		if id.Namespace == key.Namespace && c.cache.get(id) == nil {
-			delete(c.last, id)
 		}
 	}
 }

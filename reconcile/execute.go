@@ -39,20 +39,30 @@ type pass struct {
 	live      map[ID]*liveObject
 }
 
-// apply sends, stage by stage, what differs from what is live, and updates p.live. The workload is tried first with a dry run:
-// when the API server refuses it, nothing else is touched either.
+// execute makes the cluster be what is wanted.
+func (p *pass) execute(ctx context.Context, want []*unstructured.Unstructured) error {
+	defer p.lock(p.collector.Namespace, p.collector.Name)()
+	if err := p.apply(ctx, want); err != nil {
+		return err
+	}
+	return p.prune(ctx, want, configVersions(p.collector))
+}
+
+// apply sends, stage by stage, what differs from what is live, and updates p.live. What preflight names is tried first with a dry
+// run: when the API server refuses any of it, nothing is touched.
 func (p *pass) apply(ctx context.Context, want []*unstructured.Unstructured) error {
 	changed := slices.DeleteFunc(slices.Clone(want), p.untouched)
 	stages, err := byStage(changed)
 	if err != nil {
 		return err
 	}
-	for _, u := range stages[crds.StageWorkload] {
+	for _, u := range p.preflight(changed, stages) {
 		// First whose it is: the API server's reason to refuse somebody else's would name a field, not the owner.
 		if err := p.mayTake(ctx, idOf(u)); err != nil {
 			return err
 		}
 		if _, err := p.cluster.Apply(ctx, u, true); err != nil {
+			p.metrics.applied(idOf(u), err)
 			return apiProblem("apply", idOf(u), err)
 		}
 	}
@@ -62,6 +72,15 @@ func (p *pass) apply(ctx context.Context, want []*unstructured.Unstructured) err
 		}
 	}
 	return nil
+}
+
+// preflight is what is tried with a dry run: for a collector that runs all that changes, so that one object that is refused leaves
+// the others as they are; for a new one the workload, which most often is what is refused.
+func (p *pass) preflight(changed []*unstructured.Unstructured, stages map[crds.Stage][]*unstructured.Unstructured) []*unstructured.Unstructured {
+	if len(p.live) > 0 {
+		return changed
+	}
+	return stages[crds.StageWorkload]
 }
 
 func (p *pass) applyStage(ctx context.Context, objects []*unstructured.Unstructured) error {
@@ -134,7 +153,7 @@ func (p *pass) applyOne(ctx context.Context, u *unstructured.Unstructured) (*liv
 	}
 	p.log.Debug("applied", "collector", p.key(), "object", id.String(), "resourceVersion", got.GetResourceVersion())
 	out := &liveObject{got, ownFields(got)}
-	p.remember(id, applied{got.GetUID(), digest(u.Object), out.ownFields})
+	p.remember(p.key(), id, applied{got.GetUID(), digest(u.Object), out.ownFields})
 	p.wrote(p.key(), id, got.GetResourceVersion())
 	return out, nil
 }
@@ -149,7 +168,7 @@ func (p *pass) untouched(u *unstructured.Unstructured) bool {
 	if !ok {
 		return false
 	}
-	last, ok := p.remembered(idOf(u))
+	last, ok := p.remembered(p.key(), idOf(u))
 	return ok && last == applied{live.GetUID(), digest(u.Object), live.ownFields}
 }
 
@@ -207,6 +226,7 @@ func (p *pass) prune(ctx context.Context, want []*unstructured.Unstructured, kee
 			return apiProblem("delete", id, err)
 		}
 		delete(p.live, id)
+		p.forgetObject(id)
 		p.metrics.deleted(id)
 		p.log.Info("deleted what is no longer rendered", "collector", p.key(), "object", id.String())
 	}

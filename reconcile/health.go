@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
@@ -31,12 +32,7 @@ func health(ids []ID, live map[ID]*liveObject) Health {
 	for _, id := range ids {
 		v := verdict{id, status.InProgressStatus, "not created yet"}
 		if u := live[id]; u != nil {
-			r, err := status.Compute(u.Unstructured)
-			if err != nil {
-				v.message = err.Error()
-			} else {
-				v.status, v.message = r.Status, r.Message
-			}
+			v.status, v.message = compute(u.Unstructured)
 		}
 		if v.status != status.CurrentStatus {
 			bad = append(bad, v)
@@ -61,6 +57,38 @@ func health(ids []ID, live map[ID]*liveObject) Health {
 	}
 	out.Message = strings.Join(named, "; ")
 	return out
+}
+
+// compute is kstatus, with what it leaves out for StatefulSets: it takes one whose pods are replaced by hand (OnDelete) for
+// current at once, also one that its controller has not looked at yet, and does not know minReadySeconds.
+func compute(u *unstructured.Unstructured) (status.Status, string) {
+	r, err := status.Compute(u)
+	if err != nil {
+		return status.InProgressStatus, err.Error()
+	}
+	if u.GetKind() != "StatefulSet" || r.Status != status.CurrentStatus {
+		return r.Status, r.Message
+	}
+	number := func(path ...string) int64 {
+		n, _, _ := unstructured.NestedInt64(u.Object, path...)
+		return n
+	}
+	if number("status", "observedGeneration") < u.GetGeneration() {
+		return status.InProgressStatus, "not looked at by its controller yet"
+	}
+	want := number("spec", "replicas")
+	for _, count := range []struct{ field, name string }{
+		{"readyReplicas", "Ready"}, {"availableReplicas", "Available"},
+	} {
+		if n := number("status", count.field); n < want {
+			return status.InProgressStatus, fmt.Sprintf("%s: %d/%d", count.name, n, want)
+		}
+	}
+	strategy, _, _ := unstructured.NestedString(u.Object, "spec", "updateStrategy", "type")
+	if n := number("status", "updatedReplicas"); strategy == "OnDelete" && n < want {
+		return status.InProgressStatus, fmt.Sprintf("Updated: %d/%d, the others when their pods are deleted", n, want)
+	}
+	return r.Status, r.Message
 }
 
 func severity(s status.Status) int {

@@ -47,16 +47,24 @@ func apiProblem(verb string, id ID, err error) *Problem {
 		p.Message = fmt.Sprintf("%s: %s: the namespace is being deleted", id, verb)
 	case apierrors.IsForbidden(err):
 		p.Reason, p.Transient = crds.ReasonForbidden, false
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), hasCode(err, http.StatusUnprocessableEntity):
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), untypable(err):
 		p.Reason, p.Transient = crds.ReasonInvalidSpec, false
 		p.Message = fmt.Sprintf("%s: refused by the API server: %s", id, causes(err))
+		if id.Kind == "StatefulSet" && strings.Contains(p.Message, "updates to statefulset spec") {
+			p.Message += fmt.Sprintf("; a changed volumeClaimTemplates, serviceName or podManagementPolicy takes a new StatefulSet: "+
+				"`kubectl delete statefulset %s --cascade=orphan` makes room for it and keeps pods and claims", id.Name)
+		}
 	}
 	return p
 }
 
-func hasCode(err error, code int32) bool {
+// untypable tells whether an intent does not fit the schema of its kind, for example because a list names something twice that
+// has to be unique. The API server calls that an internal error
+// (k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go, Apply).
+func untypable(err error) bool {
 	var s apierrors.APIStatus
-	return errors.As(err, &s) && s.Status().Code == code
+	return errors.As(err, &s) && s.Status().Code == http.StatusInternalServerError &&
+		strings.Contains(s.Status().Message, "failed to create typed patch object")
 }
 
 // causes are the fields that the API server names and what it says of them; values are left out, they may be long or secret.

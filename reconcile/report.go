@@ -1,6 +1,9 @@
 package reconcile
 
 import (
+	"log/slog"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,7 +60,17 @@ func eventType(was *metav1.Condition, now metav1.Condition) string {
 	return ""
 }
 
-func noteOf(message string) string { return message[:min(maxNote, len(message))] }
+// logLevel is that of an Event's type.
+func logLevel(eventType string) slog.Level {
+	if eventType == corev1.EventTypeWarning {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func noteOf(message string) string {
+	return strings.ToValidUTF8(message[:min(maxNote, len(message))], "")
+}
 
 func reference(c *crds.Collector) *corev1.ObjectReference {
 	return &corev1.ObjectReference{

@@ -66,20 +66,26 @@ func buildStatus(o observation, now time.Time) crds.Status {
 }
 
 // readiness is the Ready condition. While a change could not be sent for a reason that passes, what was said of the same
-// generation before still holds.
+// generation before still holds, as long as all is there and well.
 func readiness(o observation) (metav1.ConditionStatus, string, string) {
 	if p := o.problem; p != nil {
 		if !p.Transient {
 			return metav1.ConditionFalse, p.Reason, p.Message
 		}
 		was := meta.FindStatusCondition(o.collector.Status.Conditions, crds.ConditionReady)
-		if was != nil && was.ObservedGeneration == o.collector.Generation {
+		if was != nil && was.ObservedGeneration == o.collector.Generation && o.health.Status == status.CurrentStatus {
 			return was.Status, was.Reason, was.Message
+		}
+		if o.health.Status != status.CurrentStatus && o.health.Message != "" {
+			return metav1.ConditionFalse, p.Reason, o.health.Message + "; " + p.Message
 		}
 		return metav1.ConditionUnknown, p.Reason, p.Message
 	}
 	switch o.health.Status {
 	case status.CurrentStatus:
+		if o.paused {
+			return metav1.ConditionTrue, crds.ReasonAvailable, "what runs is rolled out; the spec is not applied while it is unmanaged"
+		}
 		return metav1.ConditionTrue, crds.ReasonAvailable, "everything is applied and rolled out"
 	case status.FailedStatus:
 		return metav1.ConditionFalse, crds.ReasonFailed, o.health.Message

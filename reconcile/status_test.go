@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/otelier/otelier/crds"
@@ -173,6 +175,45 @@ func TestHealthNamesTheWorstObjectsFirst(t *testing.T) {
 	live[a] = &liveObject{Unstructured: statefulSet(3)}
 	if got := health([]ID{a}, live); got != (Health{Status: status.CurrentStatus}) {
 		t.Errorf("health of a complete StatefulSet is %+v, want Current", got)
+	}
+}
+
+func TestHealthOfAStatefulSetWaitsForMinReadySeconds(t *testing.T) {
+	id, u := ID{"apps", "StatefulSet", "ns", "a"}, statefulSet(3)
+	u.Object["spec"].(map[string]any)["minReadySeconds"] = int64(10)
+	u.Object["status"].(map[string]any)["availableReplicas"] = int64(1)
+	got := health([]ID{id}, map[ID]*liveObject{id: {Unstructured: u}})
+	if want := (Health{Status: status.InProgressStatus, Message: "statefulset/a: Available: 1/3"}); got != want {
+		t.Errorf("health is %+v, want %+v", got, want)
+	}
+}
+
+func TestRefusalsHoldForTheSameIntentOnTheSameObjectsAndForAWhile(t *testing.T) {
+	now := testclock.NewFakeClock(at(0))
+	c := &Controller{clock: now, refused: map[types.NamespacedName]refusal{}}
+	key := types.NamespacedName{Namespace: "ns", Name: "a"}
+	u := statefulSet(3)
+	u.SetUID("1")
+	want, live := []*unstructured.Unstructured{statefulSet(3)}, map[ID]*liveObject{idOf(u): {Unstructured: u}}
+	refused := &Problem{Reason: crds.ReasonInvalidSpec}
+
+	c.noteRefusal(key, want, live, refused)
+	if c.refusedBefore(key, want, live) != refused {
+		t.Error("the same is asked again at once")
+	}
+	if c.refusedBefore(key, []*unstructured.Unstructured{statefulSet(2)}, live) != nil {
+		t.Error("another intent is not asked")
+	}
+	if c.refusedBefore(key, want, nil) != nil {
+		t.Error("what was refused because of an object is not asked when that is gone")
+	}
+	now.Step(refusedRetry)
+	if c.refusedBefore(key, want, live) != nil {
+		t.Error("it is never asked again")
+	}
+	c.noteRefusal(key, want, live, &Problem{Transient: true})
+	if len(c.refused) != 0 {
+		t.Error("what passes by itself is remembered")
 	}
 }
 

@@ -44,6 +44,18 @@ func (d *document) check() error {
 	return d.checkUsed([]string{"service", "extensions"}, d.section("service")["extensions"], "extensions")
 }
 
+// unknownSections names top-level keys that no collector knows, as far as this version does.
+func (d *document) unknownSections() []string {
+	known := []string{"receivers", "processors", "exporters", "connectors", "extensions", "service"}
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(d.values)) {
+		if !slices.Contains(known, k) {
+			out = append(out, fmt.Sprintf("%s.%s: not a section that collectors know, which are %s", configPath, k, strings.Join(known, ", ")))
+		}
+	}
+	return out
+}
+
 func (d *document) checkPipeline(id string, v any) error {
 	pipeline, ok := v.(map[string]any)
 	if !ok {
@@ -81,7 +93,7 @@ func (d *document) checkUsed(path []string, v any, sections ...string) error {
 	for _, item := range list {
 		id, ok := item.(string)
 		if !ok {
-			return configError(fmt.Sprintf("got %v, want the names of components", item), path...)
+			return configError("want a list of the names of components", path...)
 		}
 		if !expands(id) && !slices.ContainsFunc(sections, func(s string) bool { return d.has(s, id) || isExpanded(d.values[s]) }) {
 			return configError(fmt.Sprintf("uses %q, which is not configured under %s", id, strings.Join(sections, " or ")), path...)

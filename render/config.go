@@ -59,15 +59,16 @@ func parseConfig(c crds.Config) (*document, error) {
 }
 
 // yamlError is the library's message on one line, without its own name. Values are left out, they may be secret: of text that
-// it could not decode, and of what looks like a reference, as an unquoted password that begins with an asterisk does.
+// it could not decode, and of what looks like a reference, as an unquoted password that begins with an asterisk
+// does, or like a key that is no text, as a template that was not filled in.
 func yamlError(err error) string {
 	s := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n")
-	s = regexp.MustCompile("(?s) `.*`|(anchor) '.*'").ReplaceAllString(s, "$1")
+	s = regexp.MustCompile("(?s) `.*`|(anchor) '.*'|(invalid map key).*").ReplaceAllString(s, "$1$2")
 	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\n", ";")), " ")
 }
 
 // nullWarnings names the components that are null in a structured configuration. The API server keeps them, but kubectl
-// drops them from what it sends unless it applies server-side (the incumbent's rule W1).
+// drops them from what it sends unless it applies server-side.
 func nullWarnings(path string, v any) []string {
 	m, ok := v.(map[string]any)
 	if !ok {

@@ -27,7 +27,7 @@ func (in *input) podTemplate() *core.PodTemplateSpecApplyConfiguration {
 	pod.HostNetwork = spec.HostNetwork
 	pod.HostPID = spec.HostPID
 	pod.HostUsers = spec.HostUsers
-	pod.HostAliases = spec.HostAliases
+	pod.HostAliases = hostAliases(spec.HostAliases)
 	pod.ShareProcessNamespace = spec.ShareProcessNamespace
 	pod.EnableServiceLinks = spec.EnableServiceLinks
 	if spec.PriorityClassName != "" {
@@ -58,7 +58,13 @@ func (in *input) volumes() []core.VolumeApplyConfiguration {
 	config := core.ConfigMapVolumeSource().WithName(crds.ConfigMapName(in.Name, in.hash)).
 		WithItems(core.KeyToPath().WithKey(crds.ConfigFile).WithPath(crds.ConfigFile))
 	out := []core.VolumeApplyConfiguration{*core.Volume().WithName(crds.ConfigVolume).WithConfigMap(config)}
-	out = append(out, in.Spec.Volumes...)
+	for _, v := range in.Spec.Volumes {
+		if v.VolumeSourceApplyConfiguration == (core.VolumeSourceApplyConfiguration{}) {
+			// What the API server makes of it, in our name: another source can then take its place.
+			v.WithEmptyDir(core.EmptyDirVolumeSource())
+		}
+		out = append(out, v)
+	}
 	added := map[string]bool{} // one volume can be mounted at several places
 	for _, m := range in.Spec.ConfigMaps {
 		if !added[m.Name] {
@@ -66,6 +72,21 @@ func (in *input) volumes() []core.VolumeApplyConfiguration {
 			out = append(out, *core.Volume().WithName(crds.ExtraConfigVolume(m.Name)).
 				WithConfigMap(core.ConfigMapVolumeSource().WithName(m.Name)))
 		}
+	}
+	return out
+}
+
+// hostAliases are the user's, those with the same address as one: server-side apply takes an address only once.
+func hostAliases(user []core.HostAliasApplyConfiguration) []core.HostAliasApplyConfiguration {
+	var out []core.HostAliasApplyConfiguration
+	at := map[string]int{}
+	for _, a := range user {
+		if i, ok := at[deref(a.IP)]; ok {
+			out[i].Hostnames = slices.Concat(out[i].Hostnames, a.Hostnames)
+			continue
+		}
+		at[deref(a.IP)] = len(out)
+		out = append(out, a)
 	}
 	return out
 }

@@ -129,7 +129,7 @@ func singlePort(name, path string, e endpoint, settings map[string]any, warn war
 		if n := endpointPort(address); n != 0 && !isURL(address) {
 			number = n
 		} else if e.port != 0 {
-			warn(path+"."+key, fmt.Sprintf("no port number in %q, taking the default %d for the Service", address, e.port))
+			warn(path+"."+key, fmt.Sprintf("has no port number that can be read, taking the default %d for the Service", e.port))
 		}
 		break
 	}
@@ -223,7 +223,7 @@ func (d *document) metricsPort(warn warner) int32 {
 		if n := endpointPort(address); n != 0 {
 			return n
 		}
-		warn(path+".address", fmt.Sprintf("no port number in %q, taking %d for the Service", address, metricsPort))
+		warn(path+".address", fmt.Sprintf("has no port number that can be read, taking %d for the Service", metricsPort))
 		return metricsPort
 	}
 	for i, r := range readers {

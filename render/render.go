@@ -92,10 +92,14 @@ func newInput(c *crds.Collector, o Options) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
+	dropped := droppedNulls(c)
 	if _, overridden := c.Spec.Args["set"]; !overridden {
 		if err := doc.check(); err != nil {
-			return nil, err
+			return nil, withDropped(err, dropped)
 		}
+	}
+	for _, path := range dropped {
+		in.warnings = append(in.warnings, path+": null in the manifest, and dropped by kubectl; write {}, or apply with --server-side")
 	}
 	in.doc = doc
 	in.ports = doc.openPorts()
@@ -104,7 +108,7 @@ func newInput(c *crds.Collector, o Options) (*input, error) {
 		return nil, err
 	}
 	in.hash = sha256Hex(in.config)
-	in.warnings = slices.Concat(doc.warnings, in.ports.warnings, in.specWarnings())
+	in.warnings = slices.Concat(in.warnings, doc.warnings, doc.unknownSections(), in.ports.warnings, in.specWarnings())
 	return in, nil
 }
 
@@ -117,11 +121,19 @@ func withDefaults(c *crds.Collector) *crds.Collector {
 	return &out
 }
 
+// maxStatefulSetName leaves room in a label for "-" and the hash of a revision (k8s.io/kubernetes/pkg/controller/history,
+// ControllerRevisionName).
+const maxStatefulSetName = 52
+
 // specWarnings are about fields that lose against what the operator has to set.
 func (in *input) specWarnings() []string {
 	var out []string
 	if _, ok := in.Spec.Args["config"]; ok {
 		out = append(out, "spec.args.config: ignored, the operator sets --config itself")
+	}
+	if name := crds.WorkloadName(in.Name); in.Spec.Mode == crds.ModeStatefulSet && len(name) > maxStatefulSetName {
+		out = append(out, fmt.Sprintf("metadata.name: too long for a StatefulSet to make pods: %s has %d characters, at most %d leave room for its "+
+			"controller-revision-hash label", name, len(name), maxStatefulSetName))
 	}
 	if in.Spec.Mode == crds.ModeDaemonSet && len(in.Spec.TopologySpreadConstraints) > 0 {
 		out = append(out, "spec.topologySpreadConstraints: ignored, a DaemonSet has a pod on every node that it may run on")

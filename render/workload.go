@@ -23,7 +23,7 @@ func (in *input) workload() any {
 func (in *input) deployment() *apps.DeploymentApplyConfiguration {
 	name := crds.WorkloadName(in.Name)
 	spec := apps.DeploymentSpec().WithReplicas(in.replicas()).WithSelector(in.selectorConfig()).WithTemplate(in.podTemplate())
-	spec.Strategy = in.Spec.DeploymentUpdateStrategy
+	spec.Strategy = deploymentStrategy(in.Spec.DeploymentUpdateStrategy)
 	spec.MinReadySeconds = in.Spec.MinReadySeconds
 	spec.RevisionHistoryLimit = in.Spec.RevisionHistoryLimit
 	return apps.Deployment(name, in.Namespace).WithLabels(in.labels(name)).WithAnnotations(in.annotations()).WithSpec(spec)
@@ -32,7 +32,7 @@ func (in *input) deployment() *apps.DeploymentApplyConfiguration {
 func (in *input) daemonSet() *apps.DaemonSetApplyConfiguration {
 	name := crds.WorkloadName(in.Name)
 	spec := apps.DaemonSetSpec().WithSelector(in.selectorConfig()).WithTemplate(in.podTemplate())
-	spec.UpdateStrategy = in.Spec.DaemonSetUpdateStrategy
+	spec.UpdateStrategy = daemonSetStrategy(in.Spec.DaemonSetUpdateStrategy)
 	spec.MinReadySeconds = in.Spec.MinReadySeconds
 	spec.RevisionHistoryLimit = in.Spec.RevisionHistoryLimit
 	return apps.DaemonSet(name, in.Namespace).WithLabels(in.labels(name)).WithAnnotations(in.annotations()).WithSpec(spec)
@@ -51,7 +51,7 @@ func (in *input) statefulSet() *apps.StatefulSetApplyConfiguration {
 	spec.VolumeClaimTemplates = in.claimTemplates()
 	spec.PersistentVolumeClaimRetentionPolicy = in.Spec.PersistentVolumeClaimRetentionPolicy
 	spec.Ordinals = in.Spec.Ordinals
-	spec.UpdateStrategy = in.Spec.StatefulSetUpdateStrategy
+	spec.UpdateStrategy = statefulSetStrategy(in.Spec.StatefulSetUpdateStrategy)
 	spec.MinReadySeconds = in.Spec.MinReadySeconds
 	spec.RevisionHistoryLimit = in.Spec.RevisionHistoryLimit
 	return apps.StatefulSet(name, in.Namespace).WithLabels(in.labels(name)).WithAnnotations(in.annotations()).WithSpec(spec)

@@ -40,11 +40,11 @@ func TestInstallInNamespaces(t *testing.T) {
 		other    string
 		operator *program.Process
 	)
-	environment.Test(t, steps.Feature("otelier install --watch").
+	environment.Test(t, steps.Feature("otelier install --namespaces").
 		Setup(steps.In(func(t *testing.T, s *steps.Scene) {
 			other = s.NewNamespace(t)
 			watched := s.Namespace + "," + other
-			out := install(t, s, "--watch", watched)
+			out := install(t, s, "--namespaces", watched)
 			for _, kind := range []string{"ClusterRole", "ClusterRoleBinding"} {
 				if strings.Contains(out, "kind: "+kind+"\n") {
 					t.Errorf("the manifest has a %s", kind)
