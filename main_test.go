@@ -179,7 +179,7 @@ func TestRender(t *testing.T) {
 		want.WriteString(file(t, path))
 		text, _ := os.ReadFile(filepath.Join(dir, "warnings.txt")) // there need not be any
 		for line := range strings.Lines(string(text)) {
-			warnings = append(warnings, dir+"/in.yaml, document 1: simplest: warning: "+line)
+			warnings = append(warnings, "warning: "+line)
 		}
 	}
 	code, out, stderr := otelier(t, "", args...)

@@ -52,7 +52,7 @@ func TestModes(t *testing.T) {
 		Assess("sidecar has no workload, and says so", steps.In(func(t *testing.T, s *steps.Scene) {
 			s.Create(t, steps.Collector(t, "beside", "sidecar"))
 			s.WaitCondition(t, "beside", "UnsupportedFields", metav1.ConditionTrue, "NotImplemented", "spec.mode: sidecar")
-			s.WaitReady(t, "beside")
+			s.WaitCondition(t, "beside", "Ready", metav1.ConditionFalse, "NotImplemented", "sidecars are not injected")
 			got := s.Labelled(t, steps.ManagedBy+","+instanceOf(s, "beside"))
 			if len(got) != 2 || !strings.HasPrefix(got[0], "configmap/") || got[1] != "serviceaccount/beside-collector" {
 				t.Errorf("%v, want a ConfigMap and a ServiceAccount", got)

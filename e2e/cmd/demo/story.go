@@ -57,7 +57,7 @@ func (s *story) end(ctx context.Context) error {
 	title := "Deleted: what is left is the claims, and the data in them (the garbage collector may take half a minute)"
 	return s.play(ctx, step{title, [][]string{
 		{"delete", "otelcol/" + collector},
-		{"wait", "--for=delete", "--timeout=120s", "all,configmap,serviceaccount", "-l", ours},
+		{"wait", "--for=delete", "--timeout=120s", "all,configmap,serviceaccount,poddisruptionbudget", "-l", ours},
 	}})
 }
 
