@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -51,11 +52,18 @@ func (c *Controller) wrote(key types.NamespacedName, id ID, version string) {
 	}
 }
 
+// wroteResource remembers the newest version that we have made of a resource: of objects that are sent at the same time the answers
+// come in any order.
 func (c *Controller) wroteResource(key types.NamespacedName, resource schema.GroupVersionResource, version string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written[key] == nil {
 		c.written[key] = map[schema.GroupVersionResource]string{}
+	}
+	if newest, ok := c.written[key][resource]; ok {
+		if order, err := resourceversion.CompareResourceVersion(version, newest); err == nil && order < 0 {
+			return
+		}
 	}
 	c.written[key][resource] = version
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -41,7 +42,9 @@ func apiProblem(verb string, id ID, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
-	p := &Problem{Reason: crds.ReasonRetrying, Message: fmt.Sprintf("%s: %s: %v", id, verb, err), Transient: true}
+	// The port that a connection happened to have would make each try a new message, and so a status write and another pass.
+	text := regexp.MustCompile(`\S+:\d+->`).ReplaceAllString(err.Error(), "")
+	p := &Problem{Reason: crds.ReasonRetrying, Message: fmt.Sprintf("%s: %s: %s", id, verb, text), Transient: true}
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		p.Message = fmt.Sprintf("%s: %s: the namespace is being deleted", id, verb)

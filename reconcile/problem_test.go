@@ -40,6 +40,7 @@ func TestProblemsTellWhatAPersonMustResolveFromWhatPasses(t *testing.T) {
 		"namespace goes away":     {terminating, crds.ReasonRetrying, true, "deployment/a: apply: the namespace is being deleted"},
 		"conflict":                {apierrors.NewConflict(gr, "a", errors.New("no")), crds.ReasonRetrying, true, ""},
 		"server is not there":     {errors.New("connection refused"), crds.ReasonRetrying, true, "deployment/a: apply: connection refused"},
+		"connection breaks":       {errors.New("read tcp 10.0.0.1:41234->10.0.0.2:443: reset"), crds.ReasonRetrying, true, "deployment/a: apply: read tcp 10.0.0.2:443: reset"},
 		"already told as problem": {fmt.Errorf("x: %w", &Problem{Reason: crds.ReasonOwnershipConflict, Message: "m"}), crds.ReasonOwnershipConflict, false, "m"},
 	}
 	for name, tt := range tests {
