@@ -29,8 +29,6 @@ type Options struct {
 type Result struct {
 	// Objects in the order in which they are applied.
 	Objects []*unstructured.Unstructured
-	// Image and Version of the collector's container. The version is the image's tag.
-	Image, Version string
 	// Warnings are about things in the configuration that are probably not meant; each begins with the field's path.
 	Warnings []string
 }
@@ -57,7 +55,7 @@ func Collector(c *crds.Collector, o Options) (*Result, error) {
 			objects = append(objects, in.disruptionBudget())
 		}
 	}
-	out := &Result{Image: in.image, Version: in.version, Warnings: in.warnings}
+	out := &Result{Warnings: in.warnings}
 	for _, o := range objects {
 		u, err := toUnstructured(o)
 		if err != nil {
@@ -72,8 +70,8 @@ func Collector(c *crds.Collector, o Options) (*Result, error) {
 type input struct {
 	*crds.Collector
 	options  Options
-	image    string
-	version  string
+	image    string // of the collector's container
+	version  string // the image's tag
 	config   string // the text of collector.yaml
 	hash     string // hex SHA-256 of config
 	doc      *document
