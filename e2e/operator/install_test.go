@@ -109,10 +109,12 @@ func launchInstalled(t *testing.T, s *steps.Scene, flags ...string) *program.Pro
 // everyRight has the operator do everything that it ever does: create, change, prune and adopt, in each mode.
 func everyRight(t *testing.T, s *steps.Scene) {
 	t.Helper()
-	for _, mode := range []string{"deployment", "daemonset", "statefulset", "sidecar"} {
+	for _, mode := range []string{"deployment", "daemonset", "statefulset"} {
 		s.Create(t, steps.Collector(t, mode, mode, `configVersions: 1`))
 		s.WaitReady(t, mode)
 	}
+	s.Create(t, steps.Collector(t, "beside", "sidecar"))
+	s.WaitCondition(t, "beside", "Ready", metav1.ConditionFalse, "NotImplemented")
 	for n := range 3 { // prunes a ConfigMap
 		s.SetConfig(t, "deployment", configLevel(n))
 		s.WaitReady(t, "deployment")
