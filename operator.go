@@ -31,9 +31,9 @@ import (
 	"github.com/otelier/otelier/render"
 )
 
-// gcPercent makes the collector of garbage run twice as often as it would: the operator is idle nearly always, and what it
+// gcPercent makes the collector of garbage run four times as often as it would: the operator is idle nearly always, and what it
 // caches is most of what it takes.
-const gcPercent = 50
+const gcPercent = 25
 
 type runCmd struct {
 	Kube       kubeFlags     `embed:"" group:"Cluster"`
