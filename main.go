@@ -30,6 +30,7 @@ const (
 
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Run the operator."`
+	Diff    diffCmd    `cmd:"" help:"Show what the operator would change in the cluster, and change nothing."`
 	Render  renderCmd  `cmd:"" help:"Print the objects that collectors give rise to, without a cluster."`
 	CRDs    crdsCmd    `cmd:"" name:"crds" help:"Print the CustomResourceDefinitions: otelier crds | kubectl apply --server-side -f -"`
 	Install installCmd `cmd:"" help:"Print one manifest that installs the operator: otelier install | kubectl apply --server-side -f -"`
@@ -92,16 +93,39 @@ func run(ctx context.Context, args []string, io streams) int {
 	log := newLogger(flags.Log, io.err)
 	klog.SetSlogLogger(log)
 	if err := kctx.Run(log); err != nil {
-		if _, usage := errors.AsType[usageError](err); usage {
-			return fail(io, err, exitUsage)
-		}
-		return fail(io, err, exitError)
+		return ended(io, err)
 	}
 	return exitOK
 }
 
+// ended says what a command ended with, and returns the exit code for it.
+func ended(io streams, err error) int {
+	if _, usage := errors.AsType[usageError](err); usage {
+		return fail(io, err, exitUsage)
+	}
+	status, ok := errors.AsType[statusError](err)
+	switch {
+	case !ok:
+		return fail(io, err, exitError)
+	case status.err != nil:
+		return fail(io, status.err, status.code)
+	default:
+		return status.code
+	}
+}
+
 // usageError is a wrong use of the command line that kong can't see.
 type usageError struct{ error }
+
+// statusError ends with an exit code of the command's own. Without an err all has been said.
+type statusError struct {
+	code int
+	err  error
+}
+
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d: %v", e.code, e.err) }
+
+func (e statusError) Unwrap() error { return e.err }
 
 func fail(io streams, err error, code int) int {
 	_, _ = fmt.Fprintf(io.err, "%s: error: %v\n", crds.Program, err) // there is nowhere else to say it

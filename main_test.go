@@ -379,7 +379,7 @@ func TestUsageErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, `expected one of "run", "render", "crds", "install", "version"`},
+		{nil, `expected one of "run", "diff", "render", "crds", "install", ...`},
 		{[]string{"dance"}, "unexpected argument dance"},
 		{[]string{"version", "--unknown"}, "unknown flag --unknown"},
 		{[]string{"version", "more"}, "unexpected argument more"},
@@ -387,6 +387,15 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"render", "-f", "x", "--log-level=loud"}, `--log-level must be one of "debug","info","warn","error" but got "loud"`},
 		{[]string{"render", "-f", "x", "--annotations-filter=("}, "--annotations-filter: error parsing regexp: missing closing ): `(`"},
 		{[]string{"render", "-f", "x", "--labels-filter=("}, "--labels-filter: error parsing regexp: missing closing ): `(`"},
+		{[]string{"diff", "a", "-A"}, "a name and --all-namespaces exclude each other"},
+		{[]string{"diff", "-A", "-f", "x"}, "--filename excludes a name and --all-namespaces"},
+		{[]string{"diff", "a", "-f", "x"}, "--filename excludes a name and --all-namespaces"},
+		{[]string{"diff", "a", "b"}, "unexpected argument b"},
+		{[]string{"diff", "-n", "a/b"}, `--namespace: "a/b" is not the name of a namespace`},
+		{[]string{"diff", "-o", "table"}, `--output must be one of "text","json","yaml","name","patch" but got "table"`},
+		{[]string{"diff", "--color=blue"}, `--color must be one of "auto","always","never" but got "blue"`},
+		{[]string{"diff", "-q", "-o", "json"}, "--quiet is for --output=text"},
+		{[]string{"diff", "--labels-filter=("}, "--labels-filter: error parsing regexp: missing closing ): `(`"},
 		{[]string{"run", "--workers=0"}, "--workers must be at least 1"},
 		{[]string{"run", "--workers=many"}, `--workers: expected a valid 64 bit int but got "many"`},
 		{[]string{"install", "--replicas=x"}, `--replicas: expected a valid 64 bit int but got "x"`},
@@ -417,6 +426,7 @@ func TestHelp(t *testing.T) {
 	groups := map[string][]string{
 		"":        {"Logging"},
 		"run":     {"Logging", "Cluster", "Serving", "Leader election", "Rendering"},
+		"diff":    {"Logging", "Cluster", "Output", "Rendering"},
 		"render":  {"Logging", "Rendering"},
 		"crds":    {"Logging"},
 		"install": {"Logging"},

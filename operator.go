@@ -39,6 +39,7 @@ type runCmd struct {
 	Kube       kubeFlags     `embed:"" group:"Cluster"`
 	Namespaces []string      `help:"Namespaces whose collectors are worked on; all by default." placeholder:"NAMESPACE" group:"Cluster"`
 	Workers    int           `help:"Collectors that are worked on at a time." default:"4" group:"Cluster"`
+	DryRun     bool          `help:"Only observe: say in the log, in metrics and in Events what would be done, and do nothing else." group:"Cluster"`
 	Listen     string        `help:"Address of /healthz, /readyz and /metrics; empty for none." default:":8080" group:"Serving"`
 	Election   electionFlags `embed:"" group:"Leader election"`
 	Rendering  renderFlags   `embed:"" group:"Rendering"`
@@ -115,7 +116,7 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	registry, elected := prometheus.NewRegistry(), make(chan struct{})
 	controller, err := reconcile.New(clients.dynamic, clients.metadata, reconcile.Options{
-		Render: renderer(options), Namespaces: c.Namespaces, Workers: c.Workers, Elected: elected,
+		Planner: reconcile.NewPlanner(renderer(options)), Namespaces: c.Namespaces, Workers: c.Workers, Elected: elected, DryRun: c.DryRun,
 		Cluster: reconcile.NewCluster(clients.dynamic), Recorder: broadcaster.NewRecorder(scheme.Scheme, crds.EventReporter),
 		Registry: registry, Clock: clock.RealClock{}, Log: log,
 	})
@@ -149,7 +150,7 @@ func (c *runCmd) runAll(
 		close(elected)
 	} else {
 		wg.Go(func() {
-			if err := serve.Elect(leading, client, namespace, crds.LeaseName, elected, log); err != nil {
+			if err := serve.Elect(leading, client, namespace, c.lease(), elected, log); err != nil {
 				stop(err)
 			}
 		})
@@ -162,6 +163,14 @@ func (c *runCmd) runAll(
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// lease is what replicas elect their leader with. Those that only observe must not keep the others from working.
+func (c *runCmd) lease() string {
+	if c.DryRun {
+		return crds.DryRunLeaseName
+	}
+	return crds.LeaseName
 }
 
 func renderer(o render.Options) func(*crds.Collector) (reconcile.Rendered, error) {

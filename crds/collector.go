@@ -18,6 +18,7 @@ type Collector struct {
 	Labels            map[string]string
 	Annotations       map[string]string
 	DeletionTimestamp *metav1.Time
+	Finalizers        []string
 
 	Spec   Spec
 	Status Status

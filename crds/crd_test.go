@@ -133,7 +133,7 @@ func TestKindOf(t *testing.T) {
 	if !slices.IsSorted(stages) {
 		t.Errorf("stages %v are not in the order in which they run", stages)
 	}
-	for _, gk := range []schema.GroupKind{{Kind: "Pod"}, {Kind: "Deployment"}, {Group: "apps", Kind: "Service"}, {}} {
+	for _, gk := range []schema.GroupKind{{Kind: "Node"}, {Kind: "Deployment"}, {Group: "apps", Kind: "Service"}, {}} {
 		if k, ok := KindOf(gk); ok {
 			t.Errorf("%s: found %v", gk, k)
 		}

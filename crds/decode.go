@@ -33,7 +33,7 @@ func Decode(u *unstructured.Unstructured) (*Collector, error) {
 	c := &Collector{
 		Namespace: u.GetNamespace(), Name: u.GetName(), UID: u.GetUID(), Generation: u.GetGeneration(),
 		ResourceVersion: u.GetResourceVersion(), Labels: u.GetLabels(), Annotations: u.GetAnnotations(),
-		DeletionTimestamp: u.GetDeletionTimestamp(),
+		DeletionTimestamp: u.GetDeletionTimestamp(), Finalizers: u.GetFinalizers(),
 	}
 	if err := decodeStatus(u, &c.Status); err != nil {
 		return c, err

@@ -61,11 +61,11 @@ func Install(o InstallOptions) ([]byte, error) {
 	var out bytes.Buffer
 	err = t.Execute(&out, struct {
 		InstallOptions
-		Name  string
-		CRDs  string
-		Lease string
-		Group string
-		Kinds []OwnedKind
-	}{o, Program, string(collectorCRD), LeaseName, Group, OwnedKinds()})
+		Name               string
+		CRDs               string
+		Lease, DryRunLease string
+		Group              string
+		Kinds              []OwnedKind
+	}{o, Program, string(collectorCRD), LeaseName, DryRunLeaseName, Group, OwnedKinds()})
 	return out.Bytes(), err
 }

@@ -12,6 +12,9 @@ type OwnedKind struct {
 	MetadataOnly bool
 	// History kinds keep their newest unused objects, as many as spec.configVersions says, so that a rollback finds them.
 	History bool
+	// ClusterScoped kinds can't have a collector as their owner: LabelOwner says whose they are, and a finalizer on the collector has
+	// them deleted with it.
+	ClusterScoped bool
 }
 
 // GVR is the resource that k is read and written at.
@@ -30,6 +33,7 @@ const (
 	StageServices
 	StageWorkload
 	StageDisruption
+	StageClaims
 )
 
 // OwnedKinds are all kinds of objects that the operator creates for collectors, in the order in which it applies them.
@@ -50,9 +54,37 @@ func OwnedKinds() []OwnedKind {
 	}
 }
 
-// KindOf finds the OwnedKind of a group and kind; the version does not matter.
+// ClaimKind is that of the claims which StatefulSets make from their templates. They are not owned: they outlive the collector, and
+// all that is ever changed in them is the size.
+func ClaimKind() OwnedKind {
+	return OwnedKind{GVK: schema.GroupVersionKind{Version: "v1", Kind: "PersistentVolumeClaim"}, Resource: "persistentvolumeclaims", Stage: StageClaims}
+}
+
+// PodKind is that of pods, which are read to say what is wrong with them, and relabelled when a selector changes.
+func PodKind() OwnedKind {
+	return OwnedKind{GVK: schema.GroupVersionKind{Version: "v1", Kind: "Pod"}, Resource: "pods", Stage: StageWorkload}
+}
+
+// StorageClassKind is that of storage classes, which say whether their claims can grow.
+func StorageClassKind() OwnedKind {
+	return OwnedKind{
+		GVK:      schema.GroupVersionKind{Group: "storage.k8s.io", Version: "v1", Kind: "StorageClass"},
+		Resource: "storageclasses", ClusterScoped: true,
+	}
+}
+
+// ClusterKinds are the cluster-scoped kinds that a collector may come to own. Nothing renders them in this version.
+func ClusterKinds() []OwnedKind {
+	rbac := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+	return []OwnedKind{
+		{GVK: rbac.WithKind("ClusterRole"), Resource: "clusterroles", Stage: StageIdentity, ClusterScoped: true},
+		{GVK: rbac.WithKind("ClusterRoleBinding"), Resource: "clusterrolebindings", Stage: StageIdentity, ClusterScoped: true},
+	}
+}
+
+// KindOf finds what is known of a group and kind; the version does not matter.
 func KindOf(gk schema.GroupKind) (OwnedKind, bool) {
-	for _, k := range OwnedKinds() {
+	for _, k := range append(append(OwnedKinds(), ClaimKind(), PodKind(), StorageClassKind()), ClusterKinds()...) {
 		if k.GVK.GroupKind() == gk {
 			return k, true
 		}

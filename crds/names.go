@@ -21,6 +21,12 @@ const (
 const (
 	// FieldManager owns, by server-side apply, every field that the operator writes, in objects and in statuses.
 	FieldManager = "otelier"
+	// FinalizerManager owns nothing but Finalizer on collectors, so that applying anything else can't drop it.
+	FinalizerManager = "otelier/finalizer"
+	// Finalizer keeps a collector from going before its cluster-scoped objects are gone. It is there only while there are any.
+	Finalizer = "otelier.io/cluster-objects"
+	// DryRunLeaseName is the Lease of replicas that only observe: they must not keep those that work from it.
+	DryRunLeaseName = "otelier-dry-run"
 	// EventReporter is the reportingController of the Events.
 	EventReporter = "otelier.io/operator"
 	// LeaseName is the Lease that replicas of the operator elect their leader with.
@@ -42,6 +48,9 @@ const (
 	PartOf             = "opentelemetry"
 	ComponentCollector = "opentelemetry-collector"
 
+	// LabelOwner is the UID of the collector that a cluster-scoped object belongs to.
+	LabelOwner = "otelier.io/owner"
+
 	LabelServiceType       = "operator.opentelemetry.io/collector-service-type"
 	LabelHeadlessService   = "operator.opentelemetry.io/collector-headless-service"
 	LabelMonitoringService = "operator.opentelemetry.io/collector-monitoring-service"
@@ -60,6 +69,10 @@ const (
 const (
 	// AnnotationConfigHash on the pod template is the hex SHA-256 of the collector.yaml that the pods read.
 	AnnotationConfigHash = "opentelemetry-operator-config/sha256"
+
+	// AnnotationReplicasYielded on a workload whose replicas somebody else sets is the number that the spec had then. When the spec
+	// says another number, it counts again.
+	AnnotationReplicasYielded = "otelier.io/replicas-yielded"
 
 	AnnotationScrape            = "prometheus.io/scrape"
 	AnnotationScrapePort        = "prometheus.io/port"
@@ -104,8 +117,8 @@ const (
 	StateUnmanaged = "unmanaged"
 )
 
-// maxNameLength is the length of a DNS label (RFC 1123), which every name here must fit into because it ends up in one.
-const maxNameLength = 63
+// MaxNameLength is the length of a DNS label (RFC 1123), which every name here must fit into because it ends up in one.
+const MaxNameLength = 63
 
 // CollectorResource is the GroupVersionResource that the operator reads and writes collectors at.
 func CollectorResource() schema.GroupVersionResource {
@@ -157,7 +170,7 @@ func objectName(format string, args ...string) string { return dnsName(truncate(
 
 // truncate formats args; when the result is too long, the first argument is cut from its end until it fits, then the next.
 func truncate(format string, args ...string) string {
-	for excess := len(sprintf(format, args)) - maxNameLength; excess > 0; excess = len(sprintf(format, args)) - maxNameLength {
+	for excess := len(sprintf(format, args)) - MaxNameLength; excess > 0; excess = len(sprintf(format, args)) - MaxNameLength {
 		i := slices.IndexFunc(args, func(s string) bool { return s != "" })
 		if i < 0 {
 			break
@@ -202,5 +215,5 @@ func LabelValue(s string) string {
 		}
 		return '-'
 	}, s)
-	return strings.TrimFunc(s[:min(maxNameLength, len(s))], func(r rune) bool { return !alphanumeric(r) })
+	return strings.TrimFunc(s[:min(MaxNameLength, len(s))], func(r rune) bool { return !alphanumeric(r) })
 }

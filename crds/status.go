@@ -1,6 +1,9 @@
 package crds
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Types of conditions in a collector's status. Ready is always there; the others only while they are true, as kstatus
 // asks of a well-behaved resource (sigs.k8s.io/cli-utils, pkg/kstatus/README.md).
@@ -15,6 +18,13 @@ const (
 	ConditionPaused = "Paused"
 	// ConditionUnsupportedFields is true while the spec sets fields that this version does not act on. It names them.
 	ConditionUnsupportedFields = "UnsupportedFields"
+	// ConditionNotConverging is true while somebody, such as an admission webhook, keeps changing what the operator applies. It
+	// names the fields.
+	ConditionNotConverging = "NotConverging"
+	// ConditionReplicasYielded is true while the number of replicas is an autoscaler's, and not the spec's.
+	ConditionReplicasYielded = "ReplicasYielded"
+	// ConditionClaimsNotExpanded is true while volume claims are smaller than their template says and can't grow. It names them.
+	ConditionClaimsNotExpanded = "ClaimsNotExpanded"
 	// ConditionConfigWarning is true while the configuration is used but holds something that is probably not meant.
 	ConditionConfigWarning = "ConfigWarning"
 )
@@ -32,6 +42,20 @@ const (
 	ReasonUnmanaged         = "Unmanaged"
 	ReasonNotImplemented    = "NotImplemented"
 	ReasonConfigWarning     = "ConfigWarning"
+	// ReasonProgressDeadlineExceeded is that of a rollout which has made no progress for too long.
+	ReasonProgressDeadlineExceeded = "ProgressDeadlineExceeded"
+	// ReasonCrashLoop is that of pods that keep crashing.
+	ReasonCrashLoop = "CrashLoop"
+	// ReasonFieldsNotConverging is that of fields that don't stay what was applied.
+	ReasonFieldsNotConverging = "FieldsNotConverging"
+	ReasonScaledByOther       = "ScaledByOther"
+	ReasonClassNotExpandable  = "ClassNotExpandable"
+	// ReasonFieldTakenBack is that of the Event which names who had changed a field of ours.
+	ReasonFieldTakenBack = "FieldTakenBack"
+	// ReasonReplaced is that of the Event which says why an object is made anew.
+	ReasonReplaced = "Replaced"
+	// ReasonPlanned is that of the Event with which an operator that only observes says what it would do.
+	ReasonPlanned = "Planned"
 )
 
 // Status is the status of an OpenTelemetryCollector.
@@ -46,6 +70,18 @@ type Status struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions by type.
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Inventory of what belongs to the collector, sorted. Before something is created it is here, and it stays until it is gone.
+	Inventory []InventoryEntry `json:"inventory,omitempty"`
+}
+
+// InventoryEntry names one object. The version is only a hint: the same object is read at any.
+type InventoryEntry struct {
+	Group     string    `json:"group,omitempty"`
+	Version   string    `json:"version"`
+	Kind      string    `json:"kind"`
+	Namespace string    `json:"namespace,omitempty"`
+	Name      string    `json:"name"`
+	UID       types.UID `json:"uid,omitempty"` // empty until it is created
 }
 
 // ScaleStatus is what HorizontalPodAutoscalers and kubectl scale read through the scale subresource.

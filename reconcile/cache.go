@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,14 +24,18 @@ import (
 	"github.com/otelier/otelier/crds"
 )
 
-const ownerIndex = "owner"
+const (
+	ownerIndex    = "owner"    // of owned objects: the UID of the collector
+	instanceIndex = "instance" // of collectors, pods and claims: namespace/instance, as in their labels
+)
 
-// liveCache holds the collectors of the watched namespaces and what they own. Objects of kinds that are cached without their
-// content come out of it with their metadata only.
+// liveCache holds the collectors of the watched namespaces, what they own, and the pods and claims that come from that. Objects of
+// kinds that are cached without their content come out of it with their metadata only.
 type liveCache struct {
 	log        *slog.Logger
 	collectors []watch
 	owned      []watch
+	related    []watch
 }
 
 // watch is one informer: a resource in a namespace, or in all of them when it is empty.
@@ -53,8 +59,13 @@ func newCache(
 	for _, ns := range namespaces {
 		gvr := crds.CollectorResource()
 		c.collectors = append(c.collectors, watch{
-			gvr, gvr.GroupVersion().WithKind(crds.Kind), ns, dynamicInformer(dyn, gvr, ns, "", cache.Indexers{}),
+			gvr, gvr.GroupVersion().WithKind(crds.Kind), ns, dynamicInformer(dyn, gvr, ns, "", cache.Indexers{instanceIndex: indexByName}),
 		})
+		for _, k := range []crds.OwnedKind{crds.PodKind(), crds.ClaimKind()} {
+			c.related = append(c.related, watch{
+				k.GVR(), k.GVK, ns, dynamicInformer(dyn, k.GVR(), ns, crds.OwnedSelector(), cache.Indexers{instanceIndex: indexByLabel}),
+			})
+		}
 		for _, k := range crds.OwnedKinds() {
 			w := watch{resource: k.GVR(), kind: k.GVK, namespace: ns}
 			if k.MetadataOnly {
@@ -73,7 +84,7 @@ func newCache(
 	return c, nil
 }
 
-func (c *liveCache) all() []watch { return append(append([]watch(nil), c.collectors...), c.owned...) }
+func (c *liveCache) all() []watch { return slices.Concat(c.collectors, c.owned, c.related) }
 
 func (c *liveCache) prepare(w watch, enqueue func(types.NamespacedName)) error {
 	if err := w.informer.SetTransform(slim(w.kind)); err != nil {
@@ -86,21 +97,46 @@ func (c *liveCache) prepare(w watch, enqueue func(types.NamespacedName)) error {
 		if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 			obj = gone.Obj
 		}
-		o, err := meta.Accessor(obj)
-		if err != nil {
-			return
-		}
-		if w.kind.Kind == crds.Kind {
-			enqueue(types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()})
-		} else if owner := controllerOf(o); owner != nil {
-			enqueue(types.NamespacedName{Namespace: o.GetNamespace(), Name: owner.Name})
+		if u, ok := obj.(*unstructured.Unstructured); ok {
+			for _, key := range c.concerned(w, u) {
+				enqueue(key)
+			}
 		}
 	}
 	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    notify, // Of an object that is no longer ours the old state says whose it was.
-		UpdateFunc: func(was, is any) { notify(was); notify(is) }, DeleteFunc: notify,
+		AddFunc: notify,
+		UpdateFunc: func(was, is any) {
+			a, _ := was.(*unstructured.Unstructured)
+			b, _ := is.(*unstructured.Unstructured)
+			if w.kind == crds.PodKind().GVK && a != nil && b != nil && !podChanged(a, b) {
+				return
+			}
+			notify(was) // Of an object that is no longer ours the old state says whose it was.
+			notify(is)
+		},
+		DeleteFunc: notify,
 	})
 	return err
+}
+
+// concerned are the collectors that an object is about.
+func (c *liveCache) concerned(w watch, u *unstructured.Unstructured) []types.NamespacedName {
+	if w.kind.Kind == crds.Kind {
+		return []types.NamespacedName{{Namespace: u.GetNamespace(), Name: u.GetName()}}
+	}
+	if owner := controllerOf(u); owner != nil {
+		return []types.NamespacedName{{Namespace: u.GetNamespace(), Name: owner.Name}}
+	}
+	if w.kind != crds.PodKind().GVK && w.kind != crds.ClaimKind().GVK {
+		return nil
+	}
+	var out []types.NamespacedName
+	for _, collectors := range c.collectors {
+		for _, of := range indexed(collectors, instanceIndex, u.GetNamespace()+"/"+u.GetLabels()[crds.LabelInstance]) {
+			out = append(out, types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetName()})
+		}
+	}
+	return out
 }
 
 // watchFailed says what is wrong in a way that tells what to do; the informer tries again by itself.
@@ -156,39 +192,65 @@ func (c *liveCache) waitForSync(ctx context.Context) bool {
 func (c *liveCache) collector(key types.NamespacedName) *unstructured.Unstructured {
 	for _, w := range c.collectors {
 		if obj, ok, _ := w.informer.GetIndexer().GetByKey(key.String()); ok {
-			return obj.(*liveObject).Unstructured
+			return obj.(*unstructured.Unstructured)
 		}
 	}
 	return nil
 }
 
 // ownedBy are the objects whose controller has this UID. They must not be modified.
-func (c *liveCache) ownedBy(uid types.UID) map[ID]*liveObject {
-	out := map[ID]*liveObject{}
+func (c *liveCache) ownedBy(uid types.UID) Objects {
+	out := Objects{}
 	for _, w := range c.owned {
-		objs, err := w.informer.GetIndexer().ByIndex(ownerIndex, string(uid))
-		if err != nil {
-			continue // the index was there from the start
-		}
-		for _, obj := range objs {
-			u := obj.(*liveObject)
-			out[idOf(u.Unstructured)] = u
+		for _, u := range indexed(w, ownerIndex, string(uid)) {
+			out[idOf(u)] = u
 		}
 	}
 	return out
 }
 
 // get is one owned object, nil when there is none that bears our labels.
-func (c *liveCache) get(id ID) *liveObject {
+func (c *liveCache) get(id ID) *unstructured.Unstructured {
 	for _, w := range c.owned {
 		if w.kind.Group != id.Group || w.kind.Kind != id.Kind {
 			continue
 		}
 		if obj, ok, _ := w.informer.GetIndexer().GetByKey(id.Namespace + "/" + id.Name); ok {
-			return obj.(*liveObject)
+			return obj.(*unstructured.Unstructured)
 		}
 	}
 	return nil
+}
+
+func (c *liveCache) pods(of *crds.Collector) []*unstructured.Unstructured {
+	return c.labelled(crds.PodKind(), of)
+}
+
+func (c *liveCache) claims(of *crds.Collector) []*unstructured.Unstructured {
+	return c.labelled(crds.ClaimKind(), of)
+}
+
+func (c *liveCache) labelled(k crds.OwnedKind, of *crds.Collector) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, w := range c.related {
+		if w.kind == k.GVK {
+			out = append(out, indexed(w, instanceIndex, of.Namespace+"/"+crds.Instance(of.Namespace, of.Name))...)
+		}
+	}
+	slices.SortFunc(out, func(a, b *unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return out
+}
+
+func indexed(w watch, index, value string) []*unstructured.Unstructured {
+	objs, err := w.informer.GetIndexer().ByIndex(index, value)
+	if err != nil {
+		return nil // the index was there from the start
+	}
+	out := make([]*unstructured.Unstructured, 0, len(objs))
+	for _, obj := range objs {
+		out = append(out, obj.(*unstructured.Unstructured))
+	}
+	return out
 }
 
 // seen tells whether the cache holds what the API server had for a resource at resourceVersion, or something newer.
@@ -203,35 +265,47 @@ func (c *liveCache) seen(resource schema.GroupVersionResource, namespace, versio
 	return true
 }
 
-// liveObject is how an object is cached. Of managedFields only a digest of what is recorded as ours is kept: nothing reads the
-// rest, and it would nearly double the memory that an object takes.
-type liveObject struct {
-	*unstructured.Unstructured
-	ownFields string
-}
-
-// slim makes a liveObject of what was listed or watched. Kinds that are cached with their metadata only get the form of all
-// others.
+// slim makes what is cached of what was listed or watched. Kinds that are cached with their metadata only get the form of all others.
 func slim(kind schema.GroupVersionKind) cache.TransformFunc {
 	return func(obj any) (any, error) {
-		var u *unstructured.Unstructured
-		switch o := obj.(type) {
-		case *unstructured.Unstructured:
-			u = o
-		case *metav1.PartialObjectMetadata:
-			m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+		u, ok := obj.(*unstructured.Unstructured)
+		if m, partial := obj.(*metav1.PartialObjectMetadata); partial {
+			tree, err := runtime.DefaultUnstructuredConverter.ToUnstructured(m)
 			if err != nil {
 				return nil, err
 			}
-			u = &unstructured.Unstructured{Object: m}
+			u, ok = &unstructured.Unstructured{Object: tree}, true
 			u.SetGroupVersionKind(kind)
-		default:
-			return obj, nil // a transformer may be given what it has returned
 		}
-		out := &liveObject{u, ownFields(u)}
-		u.SetManagedFields(nil)
-		return out, nil
+		if !ok {
+			return obj, nil
+		}
+		switch kind.Kind {
+		case crds.Kind:
+			u.SetManagedFields(nil)
+		case crds.PodKind().GVK.Kind:
+			u = slimPod(u)
+		default:
+			packFields(u)
+		}
+		return u, nil
 	}
+}
+
+func indexByName(obj any) ([]string, error) {
+	o, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	return []string{o.GetNamespace() + "/" + crds.Instance(o.GetNamespace(), o.GetName())}, nil
+}
+
+func indexByLabel(obj any) ([]string, error) {
+	o, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	return []string{o.GetNamespace() + "/" + o.GetLabels()[crds.LabelInstance]}, nil
 }
 
 func indexByOwner(obj any) ([]string, error) {

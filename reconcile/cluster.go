@@ -16,12 +16,13 @@ import (
 type Cluster interface {
 	// Get reads one object from the API server itself.
 	Get(ctx context.Context, id ID) (*unstructured.Unstructured, error)
-	// Apply creates or changes obj by server-side apply and returns it as it is then. With dryRun nothing is changed.
+	// Apply creates or changes obj by server-side apply and returns it as it is then. With dryRun nothing is changed. Of a collector
+	// only finalizers are applied, under a manager of their own.
 	Apply(ctx context.Context, obj *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error)
 	// ApplyStatus writes the status of a collector; obj has its name, UID and status.
 	ApplyStatus(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error)
 	// Delete deletes the object if it is still the one with this UID.
-	Delete(ctx context.Context, id ID, uid types.UID) error
+	Delete(ctx context.Context, id ID, uid types.UID, propagation metav1.DeletionPropagation) error
 }
 
 // NewCluster returns the Cluster that client talks to.
@@ -30,6 +31,9 @@ func NewCluster(client dynamic.Interface) Cluster { return &cluster{client} }
 type cluster struct{ client dynamic.Interface }
 
 func (c *cluster) resource(id ID) (dynamic.ResourceInterface, error) {
+	if id.Group == crds.Group && id.Kind == crds.Kind {
+		return c.client.Resource(crds.CollectorResource()).Namespace(id.Namespace), nil
+	}
 	k, ok := crds.KindOf(schemaGroupKind(id))
 	if !ok {
 		return nil, fmt.Errorf("%s: not a kind that collectors own", id)
@@ -50,7 +54,11 @@ func (c *cluster) Apply(ctx context.Context, obj *unstructured.Unstructured, dry
 	if err != nil {
 		return nil, err
 	}
-	return r.Apply(ctx, obj.GetName(), obj, applyOptions(dryRun))
+	o := applyOptions(dryRun)
+	if obj.GetKind() == crds.Kind {
+		o.FieldManager = crds.FinalizerManager
+	}
+	return r.Apply(ctx, obj.GetName(), obj, o)
 }
 
 func (c *cluster) ApplyStatus(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
@@ -58,14 +66,13 @@ func (c *cluster) ApplyStatus(ctx context.Context, obj *unstructured.Unstructure
 	return r.ApplyStatus(ctx, obj.GetName(), obj, applyOptions(false))
 }
 
-func (c *cluster) Delete(ctx context.Context, id ID, uid types.UID) error {
+func (c *cluster) Delete(ctx context.Context, id ID, uid types.UID, propagation metav1.DeletionPropagation) error {
 	r, err := c.resource(id)
 	if err != nil {
 		return err
 	}
 	return r.Delete(ctx, id.Name, metav1.DeleteOptions{
-		Preconditions:     &metav1.Preconditions{UID: &uid},
-		PropagationPolicy: new(metav1.DeletePropagationBackground),
+		Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &propagation,
 	})
 }
 

@@ -4,25 +4,20 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
-
-	"github.com/otelier/otelier/crds"
 )
 
 const (
@@ -42,14 +37,17 @@ type Rendered struct {
 
 // Options of a Controller.
 type Options struct {
-	// Render turns a collector into objects. An error is the user's fault.
-	Render func(*crds.Collector) (Rendered, error)
+	Planner *Planner
 	// Namespaces to watch; all when empty.
 	Namespaces []string
 	// Workers is how many collectors are worked on at a time, at least 1.
 	Workers int
 	// Elected is closed when this process may write. Until then it only watches.
 	Elected <-chan struct{}
+	// DryRun plans and says what would be done, in the log, in metrics and in Events, and does nothing else.
+	DryRun bool
+	// ProgressDeadline is how long a rollout may make no progress before it is stalled; default 10 minutes.
+	ProgressDeadline time.Duration
 
 	Cluster  Cluster
 	Recorder events.EventRecorder
@@ -60,45 +58,37 @@ type Options struct {
 
 // Controller keeps the objects and the status of collectors what they should be.
 type Controller struct {
+	*engine
 	options Options
-	cluster Cluster
 	cache   *liveCache
 	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
-	metrics *metrics
-	clock   clock.WithTicker
-	log     *slog.Logger
-
-	mu      sync.Mutex
-	last    map[types.NamespacedName]map[ID]applied
-	working map[types.NamespacedName]*sync.Mutex                            // by the name of the workload, which several collectors may come to share
-	written map[types.NamespacedName]map[schema.GroupVersionResource]string // newest resourceVersion that we made
-	refused map[types.NamespacedName]refusal
-	ready   bool
+	synced  atomic.Bool
 }
 
 // New makes a Controller that watches through dyn and, for kinds whose content is not needed, md. It starts nothing.
 func New(dyn dynamic.Interface, md metadata.Interface, o Options) (*Controller, error) {
-	c := &Controller{
-		options: o, cluster: o.Cluster, metrics: newMetrics(o.Registry), clock: o.Clock, log: o.Log,
-		last:    map[types.NamespacedName]map[ID]applied{},
-		working: map[types.NamespacedName]*sync.Mutex{},
-		written: map[types.NamespacedName]map[schema.GroupVersionResource]string{},
-		refused: map[types.NamespacedName]refusal{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, lastRetry),
-			workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: "collector", Clock: o.Clock},
-		),
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstRetry, lastRetry),
+		workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: "collector", Clock: o.Clock},
+	)
+	live, err := newCache(dyn, md, o.Namespaces, queue.Add, o.Log)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	c.cache, err = newCache(dyn, md, o.Namespaces, c.queue.Add, o.Log)
-	return c, err
+	return &Controller{engine: newEngine(live, o), options: o, cache: live, queue: queue}, nil
+}
+
+func newEngine(s store, o Options) *engine {
+	return &engine{
+		store: s, cluster: o.Cluster, planner: o.Planner, recorder: o.Recorder, metrics: newMetrics(o.Registry), clock: o.Clock, log: o.Log,
+		observe: o.DryRun, deadline: cmp.Or(o.ProgressDeadline, defaultProgressDeadline),
+		memory: map[types.NamespacedName]*memory{}, working: map[types.NamespacedName]*sync.Mutex{},
+	}
 }
 
 // Ready tells whether everything that is watched has been listed once.
 func (c *Controller) Ready() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ready
+	return c.synced.Load()
 }
 
 // Run watches and reconciles until ctx ends, and returns when all it started has stopped.
@@ -108,9 +98,7 @@ func (c *Controller) Run(ctx context.Context) {
 	synced := make(chan struct{})
 	wg.Go(func() {
 		c.cache.run(ctx, func() {
-			c.mu.Lock()
-			c.ready = true
-			c.mu.Unlock()
+			c.synced.Store(true)
 			close(synced)
 		})
 	})
@@ -143,7 +131,7 @@ func (c *Controller) next(ctx context.Context) bool {
 	}
 	defer c.queue.Done(key)
 	start := c.clock.Now()
-	err := c.sync(ctx, key)
+	again, err := c.sync(ctx, key)
 	took := c.clock.Since(start)
 	var p *Problem
 	switch {
@@ -151,128 +139,22 @@ func (c *Controller) next(ctx context.Context) bool {
 	case err == nil:
 		c.metrics.observe(outcomeSuccess, took)
 		c.queue.Forget(key)
+		if again > 0 {
+			c.queue.AddAfter(key, again)
+		}
 	case errors.As(err, &p) && !p.Transient:
 		c.metrics.observe(outcomeRefused, took)
 		c.log.Debug("refused", "collector", key.String(), "reason", p.Reason, "error", p.Message) // announce has told it
 		c.queue.Forget(key)
-		c.queue.AddAfter(key, p.retryAfter())
+		c.queue.AddAfter(key, soonest(p.retryAfter(), again))
 	default:
 		c.metrics.observe(outcomeRetry, took)
 		c.log.Warn("will be tried again", "collector", key.String(), "error", err)
-		c.queue.AddRateLimited(key)
+		if p != nil && p.After > 0 {
+			c.queue.AddAfter(key, p.After) // the API server has said when
+		} else {
+			c.queue.AddRateLimited(key)
+		}
 	}
 	return true
-}
-
-// sync is one pass over a collector. An error that only a person can resolve is a *Problem that is not transient; it is in
-// the status then.
-func (c *Controller) sync(ctx context.Context, key types.NamespacedName) error {
-	u := c.cache.collector(key)
-	if u == nil || u.GetDeletionTimestamp() != nil {
-		// What it owned goes with it: the garbage collector follows the owner references.
-		c.forget(key)
-		return nil
-	}
-	if !c.fresh(key) {
-		return nil // the event that we wait for will bring us back
-	}
-	collector, err := crds.Decode(u)
-	if err != nil {
-		return c.finish(ctx, observation{collector: collector, problem: specProblem(err)}, nil, nil)
-	}
-	live := c.cache.ownedBy(collector.UID)
-	if collector.Spec.ManagementState == crds.StateUnmanaged {
-		return c.finish(ctx, observation{collector: collector, paused: true}, workloads(live), live)
-	}
-	o := observation{collector: collector, unsupported: collector.Spec.UnsupportedFields()}
-	rendered, err := c.options.Render(collector)
-	if err != nil {
-		o.problem = specProblem(err)
-		return c.finish(ctx, o, workloads(live), live)
-	}
-	o.warnings = rendered.Warnings
-	var ids []ID
-	for _, obj := range rendered.Objects {
-		ids = append(ids, idOf(ownedBy(collector, obj)))
-	}
-	if o.problem = c.refusedBefore(key, rendered.Objects, live); o.problem != nil {
-		return c.finish(ctx, o, ids, live)
-	}
-	p := &pass{Controller: c, collector: collector, live: live}
-	err = p.execute(ctx, rendered.Objects)
-	if err != nil && !errors.As(err, &o.problem) {
-		return err
-	}
-	if err == nil && collector.Spec.Mode == crds.ModeSidecar {
-		o.problem = &Problem{Reason: crds.ReasonNotImplemented, Message: "spec.mode: sidecars are not injected by this version"}
-	}
-	c.noteRefusal(key, rendered.Objects, p.live, o.problem)
-	return c.finish(ctx, o, ids, p.live)
-}
-
-// finish judges what is live and writes the status.
-func (c *Controller) finish(ctx context.Context, o observation, ids []ID, live map[ID]*liveObject) error {
-	o.health = health(ids, live)
-	for id, u := range live {
-		if k, ok := crds.KindOf(schemaGroupKind(id)); ok && k.Stage == crds.StageWorkload {
-			o.workload = u.Unstructured
-		}
-	}
-	if err := c.writeStatus(ctx, o.collector, buildStatus(o, c.clock.Now())); err != nil || o.problem == nil {
-		return err
-	}
-	return o.problem
-}
-
-func workloads(live map[ID]*liveObject) []ID {
-	var out []ID
-	for id := range live {
-		if k, ok := crds.KindOf(schemaGroupKind(id)); ok && k.Stage == crds.StageWorkload {
-			out = append(out, id)
-		}
-	}
-	return out
-}
-
-func configVersions(c *crds.Collector) int {
-	if c.Spec.ConfigVersions != nil {
-		return int(max(1, *c.Spec.ConfigVersions))
-	}
-	return defaultConfigVersions
-}
-
-// writeStatus applies the status if it is not what the collector has, and says in Events what is new about it.
-func (c *Controller) writeStatus(ctx context.Context, collector *crds.Collector, s crds.Status) error {
-	if digest(s) == digest(collector.Status) {
-		return nil
-	}
-	u, err := statusObject(collector, s)
-	if err != nil {
-		return err
-	}
-	got, err := c.cluster.ApplyStatus(ctx, u)
-	if err != nil {
-		return fmt.Errorf("collector %s/%s: write status: %w", collector.Namespace, collector.Name, err)
-	}
-	c.metrics.statuses.Inc()
-	key := types.NamespacedName{Namespace: collector.Namespace, Name: collector.Name}
-	c.wroteResource(key, crds.CollectorResource(), got.GetResourceVersion())
-	c.announce(collector, s.Conditions)
-	return nil
-}
-
-// announce makes an Event of each condition that says something new. Rollouts of paused collectors are not our doing.
-func (c *Controller) announce(collector *crds.Collector, conditions []metav1.Condition) {
-	paused := meta.IsStatusConditionTrue(conditions, crds.ConditionPaused)
-	for _, now := range conditions {
-		if paused && now.Type != crds.ConditionPaused {
-			continue
-		}
-		was := meta.FindStatusCondition(collector.Status.Conditions, now.Type)
-		if kind := eventType(was, now); kind != "" {
-			c.log.Log(context.Background(), logLevel(kind), "status", "collector", collector.Namespace+"/"+collector.Name,
-				"condition", now.Type, "status", now.Status, "reason", now.Reason, "message", now.Message)
-			c.options.Recorder.Eventf(reference(collector), nil, kind, now.Reason, "Reconcile", "%s", noteOf(now.Message))
-		}
-	}
 }

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,10 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -24,91 +19,174 @@ import (
 // applyConcurrency is how many objects of one stage are sent at a time.
 const applyConcurrency = 4
 
-// applied remembers what an object was when it was last applied. As long as the API server's record of our fields stays what
-// it was then, nobody has changed any of them, and the same intent need not be sent again.
-type applied struct {
-	uid    types.UID
-	intent string // digest of what was sent
-	fields string // digest of what the API server then recorded as ours
-}
-
-// pass is one run over one collector.
-type pass struct {
-	*Controller
-	collector *crds.Collector
-	live      map[ID]*liveObject
-}
-
-// execute makes the cluster be what is wanted.
-func (p *pass) execute(ctx context.Context, want []*unstructured.Unstructured) error {
-	defer p.lock(p.collector.Namespace, p.collector.Name)()
-	if err := p.apply(ctx, want); err != nil {
-		return err
-	}
-	return p.prune(ctx, want, configVersions(p.collector))
-}
-
-// apply sends, stage by stage, what differs from what is live, and updates p.live. What preflight names is tried first with a dry
-// run: when the API server refuses any of it, nothing is touched.
-func (p *pass) apply(ctx context.Context, want []*unstructured.Unstructured) error {
-	changed := slices.DeleteFunc(slices.Clone(want), p.untouched)
-	stages, err := byStage(changed)
-	if err != nil {
-		return err
-	}
-	for _, u := range p.preflight(changed, stages) {
-		// First whose it is: the API server's reason to refuse somebody else's would name a field, not the owner.
-		if err := p.mayTake(ctx, idOf(u)); err != nil {
-			return err
-		}
-		if _, err := p.cluster.Apply(ctx, u, true); err != nil {
-			p.metrics.applied(idOf(u), err)
-			return apiProblem("apply", idOf(u), err)
+// execute carries out a plan. What preflight names is tried first with a dry run: when the API server refuses any of it, nothing is
+// touched. A stage that fails keeps later ones, and deletions, from happening.
+func (p *pass) execute(ctx context.Context, plan *Plan) error {
+	var todo, stale []*Change
+	for i := range plan.Changes {
+		switch c := &plan.Changes[i]; c.Action {
+		case ActionNone:
+			p.pending = p.pending || c.Because != ""
+		case ActionDelete:
+			stale = append(stale, c)
+		default:
+			todo = append(todo, c)
 		}
 	}
-	for _, stage := range slices.Sorted(maps.Keys(stages)) {
-		if err := p.applyStage(ctx, stages[stage]); err != nil {
+	todo = slices.DeleteFunc(todo, p.held)
+	if err := problems(todo); err != nil {
+		return err
+	}
+	if err := p.preflight(ctx, todo); err != nil {
+		return err
+	}
+	if err := p.writeAhead(ctx, plan); err != nil {
+		return err
+	}
+	for _, stage := range stagesOf(todo) {
+		var now []*Change
+		for _, c := range todo {
+			if c.stage == stage {
+				now = append(now, c)
+			}
+		}
+		if err := p.stage(ctx, now); err != nil {
 			return err
+		}
+	}
+	if p.pending {
+		return nil // old pods may still need what is no longer rendered
+	}
+	if err := p.prune(ctx, stale); err != nil {
+		return err
+	}
+	return p.settleFinalizer(ctx)
+}
+
+func stagesOf(changes []*Change) []crds.Stage {
+	seen := map[crds.Stage]bool{}
+	for _, c := range changes {
+		seen[c.stage] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// problems are what planning has found already, before anything is asked.
+func problems(changes []*Change) error {
+	var errs []error
+	for _, c := range changes {
+		if c.Problem != nil {
+			errs = append(errs, c.Problem)
+		}
+	}
+	return worst(errs)
+}
+
+// preflight tries what changes: for a collector that runs all of it, so that one object that is refused leaves the others as they
+// are; for a new one the workload, which most often is what is refused. Claims are not among it: whether they can grow keeps
+// nothing else from changing.
+func (p *pass) preflight(ctx context.Context, changes []*Change) error {
+	running := len(owned(p.collector, p.live)) > 0
+	for _, c := range changes {
+		switch {
+		case c.stage == crds.StageClaims, c.ID.Kind == "Pod":
+		case c.Action == ActionReplace:
+			if err := p.rehearse(ctx, c); err != nil {
+				return err
+			}
+		case running || c.stage == crds.StageWorkload:
+			if _, err := p.cluster.Apply(ctx, c.Want, true); err != nil {
+				p.metrics.applied(c.ID, err)
+				return apiProblem("apply", c.ID, err)
+			}
 		}
 	}
 	return nil
 }
 
-// preflight is what is tried with a dry run: for a collector that runs all that changes, so that one object that is refused leaves
-// the others as they are; for a new one the workload, which most often is what is refused.
-func (p *pass) preflight(changed []*unstructured.Unstructured, stages map[crds.Stage][]*unstructured.Unstructured) []*unstructured.Unstructured {
-	if len(p.live) > 0 {
-		return changed
-	}
-	return stages[crds.StageWorkload]
-}
-
-func (p *pass) applyStage(ctx context.Context, objects []*unstructured.Unstructured) error {
+func (p *pass) stage(ctx context.Context, changes []*Change) error {
 	var (
 		group errgroup.Group
 		mu    sync.Mutex
 		errs  []error
-		done  = map[ID]*liveObject{} // apart from p.live, which the others are reading
 	)
 	group.SetLimit(applyConcurrency)
-	for _, u := range objects {
+	for _, c := range changes {
 		group.Go(func() error {
-			got, err := p.applyOne(ctx, u)
-			mu.Lock()
-			defer mu.Unlock()
+			err := p.do(ctx, c)
 			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
 				errs = append(errs, err)
-				return nil
 			}
-			done[idOf(u)] = got
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	maps.Copy(p.live, done)
 	return worst(errs)
+}
+
+// do carries out one change.
+func (p *pass) do(ctx context.Context, c *Change) error {
+	if c.Action == ActionReplace {
+		return p.replace(ctx, c)
+	}
+	got, err := p.cluster.Apply(ctx, c.Want, false)
+	p.metrics.applied(c.ID, err)
+	if err != nil {
+		problem := apiProblem("apply", c.ID, err)
+		if c.stage == crds.StageClaims && !problem.Transient {
+			p.refusedClaim(c, problem)
+			return nil
+		}
+		return problem
+	}
+	p.log.Debug("applied", "collector", p.key(), "object", c.ID.String(), "action", c.Action, "resourceVersion", got.GetResourceVersion())
+	p.took(c)
+	if c.stage == crds.StageClaims || c.ID.Kind == "Pod" {
+		p.wrote(p.key(), c.ID, got.GetResourceVersion())
+		return nil
+	}
+	packFields(got)
+	p.mu.Lock()
+	p.live[c.ID] = got
+	p.mu.Unlock()
+	p.wrote(p.key(), c.ID, got.GetResourceVersion())
+	left, err := p.planner.delta(got, c.Want)
+	if err != nil {
+		return nil //nolint:nilerr // the object was applied; what it is like now the next pass will find out
+	}
+	p.attempted(p.key(), c, got, left.fields(got), p.clock.Now())
+	return nil
+}
+
+// prune deletes what is no longer rendered.
+func (p *pass) prune(ctx context.Context, stale []*Change) error {
+	for _, c := range stale {
+		if err := p.delete(ctx, c, metav1.DeletePropagationBackground); err != nil {
+			return err
+		}
+		p.log.Info("deleted", "collector", p.key(), "object", c.ID.String(), "because", c.Because)
+	}
+	return nil
+}
+
+// delete deletes the object that was planned for, and no later one of its name.
+func (p *pass) delete(ctx context.Context, c *Change, propagation metav1.DeletionPropagation) error {
+	uid := c.Live.GetUID()
+	err := p.cluster.Delete(ctx, c.ID, uid, propagation)
+	// A conflict means that somebody has made it anew since: then it is not what was stale.
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return apiProblem("delete", c.ID, err)
+	}
+	p.mu.Lock()
+	delete(p.live, c.ID)
+	p.mu.Unlock()
+	p.deleted(p.key(), c.ID, uid)
+	p.metrics.deleted(c.ID)
+	return nil
 }
 
 // worst joins the problems of a stage into one. What only a person can resolve weighs more than what passes.
@@ -116,15 +194,11 @@ func worst(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	var problems []*Problem
+	var found []*Problem
 	for _, err := range errs {
-		p, ok := errors.AsType[*Problem](err)
-		if !ok {
-			p = &Problem{Reason: crds.ReasonRetrying, Message: err.Error(), Transient: true}
-		}
-		problems = append(problems, p)
+		found = append(found, asProblem(err))
 	}
-	slices.SortFunc(problems, func(a, b *Problem) int {
+	slices.SortFunc(found, func(a, b *Problem) int {
 		if a.Transient != b.Transient {
 			if a.Transient {
 				return 1
@@ -133,153 +207,48 @@ func worst(errs []error) error {
 		}
 		return cmp.Compare(a.Message, b.Message)
 	})
-	out := *problems[0]
-	for _, q := range problems[1:] {
+	out := *found[0]
+	for _, q := range found[1:] {
 		out.Message += "; " + q.Message
 		out.Transient = out.Transient || q.Transient
 	}
 	return &out
 }
 
-func (p *pass) applyOne(ctx context.Context, u *unstructured.Unstructured) (*liveObject, error) {
-	id := idOf(u)
-	if err := p.mayTake(ctx, id); err != nil {
-		return nil, err
+// took says whose changes an applied change has undone.
+func (p *pass) took(c *Change) {
+	if c.Action != ActionUpdate || c.stage == crds.StageClaims || c.ID.Kind == "Pod" {
+		return
 	}
-	got, err := p.cluster.Apply(ctx, u, false)
-	p.metrics.applied(id, err)
-	if err != nil {
-		return nil, apiProblem("apply", id, err)
-	}
-	p.log.Debug("applied", "collector", p.key(), "object", id.String(), "resourceVersion", got.GetResourceVersion())
-	out := &liveObject{got, ownFields(got)}
-	p.remember(p.key(), id, applied{got.GetUID(), digest(u.Object), out.ownFields})
-	p.wrote(p.key(), id, got.GetResourceVersion())
-	return out, nil
-}
-
-func (p *pass) key() types.NamespacedName {
-	return types.NamespacedName{Namespace: p.collector.Namespace, Name: p.collector.Name}
-}
-
-// untouched tells whether sending u again would change nothing.
-func (p *pass) untouched(u *unstructured.Unstructured) bool {
-	live, ok := p.live[idOf(u)]
-	if !ok {
-		return false
-	}
-	last, ok := p.remembered(p.key(), idOf(u))
-	return ok && last == applied{live.GetUID(), digest(u.Object), live.ownFields}
-}
-
-// mayTake refuses objects that are somebody else's: of another controller, or made by hand under the name that we need.
-func (p *pass) mayTake(ctx context.Context, id ID) error {
-	if _, ours := p.live[id]; ours {
-		return nil
-	}
-	var u *unstructured.Unstructured
-	if cached := p.cache.get(id); cached != nil {
-		u = cached.Unstructured
-	} else {
-		var err error
-		if u, err = p.cluster.Get(ctx, id); apierrors.IsNotFound(err) {
-			return nil
-		} else if err != nil {
-			return apiProblem("get", id, err)
-		}
-	}
-	owner := metav1.GetControllerOfNoCopy(u)
-	switch {
-	case owner == nil && u.GetLabels()[crds.LabelManagedBy] == crds.ManagedBy &&
-		u.GetLabels()[crds.LabelInstance] == crds.Instance(p.collector.Namespace, p.collector.Name):
-		return nil // what an orphaning delete of this collector has left
-	case owner == nil:
-		return &Problem{Reason: crds.ReasonOwnershipConflict, Message: fmt.Sprintf(
-			"%s: exists and was not made for this collector; delete it, or give the collector another name", id)}
-	case owner.UID == p.collector.UID:
-		return nil
-	case owner.Kind == crds.Kind && owner.Name == p.collector.Name:
-		return &Problem{Reason: crds.ReasonRetrying, Transient: true, Message: fmt.Sprintf(
-			"%s: still there from a deleted collector of the same name", id)}
-	default:
-		return &Problem{Reason: crds.ReasonOwnershipConflict, Message: fmt.Sprintf(
-			"%s: belongs to %s %s; give the collector another name", id, owner.Kind, owner.Name)}
-	}
-}
-
-// prune deletes what the collector owns and no longer renders, in the reverse of the order in which it was applied. Of kinds
-// with a history the newest keep unused ones stay.
-func (p *pass) prune(ctx context.Context, want []*unstructured.Unstructured, keep int) error {
-	wanted := map[ID]bool{}
-	for _, u := range want {
-		wanted[idOf(u)] = true
-	}
-	stale, err := staleObjects(p.live, wanted, keep)
-	if err != nil {
-		return err
-	}
-	for _, u := range stale {
-		id := idOf(u.Unstructured)
-		err := p.cluster.Delete(ctx, id, u.GetUID())
-		// A conflict means that somebody has made it anew since: then it is not what was stale.
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return apiProblem("delete", id, err)
-		}
-		delete(p.live, id)
-		p.forgetObject(id)
-		p.metrics.deleted(id)
-		p.log.Info("deleted what is no longer rendered", "collector", p.key(), "object", id.String())
-	}
-	return nil
-}
-
-func staleObjects(live map[ID]*liveObject, wanted map[ID]bool, keep int) ([]*liveObject, error) {
-	var stale, history []*liveObject
-	for id, u := range live {
-		k, err := kindOf(u.Unstructured)
+	known := p.sameIntent(p.key(), c)
+	var paths []string
+	from := map[string]bool{}
+	for _, f := range c.Fields {
 		switch {
-		case err != nil:
-			return nil, err
-		case wanted[id] || u.GetDeletionTimestamp() != nil:
-		case k.History:
-			history = append(history, u)
+		case len(f.TakenFrom) > 0:
+			for _, o := range f.TakenFrom {
+				from[o.String()] = true
+			}
+		case known && f.Op == FieldSet && f.Old == nil:
+			from["somebody who had removed it"] = true
 		default:
-			stale = append(stale, u)
+			continue
 		}
+		paths = append(paths, f.Path)
 	}
-	slices.SortFunc(history, func(a, b *liveObject) int {
-		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), newer(b, a), strings.Compare(a.GetName(), b.GetName()))
-	})
-	if len(history) > keep {
-		stale = append(stale, history[keep:]...)
+	if len(paths) == 0 {
+		return
 	}
-	slices.SortFunc(stale, func(a, b *liveObject) int {
-		ka, _ := kindOf(a.Unstructured)
-		kb, _ := kindOf(b.Unstructured)
-		return cmp.Or(cmp.Compare(kb.Stage, ka.Stage), strings.Compare(idOf(a.Unstructured).String(), idOf(b.Unstructured).String()))
-	})
-	return stale, nil
+	names := strings.Join(slices.Sorted(maps.Keys(from)), ", ")
+	p.metrics.takenBack.WithLabelValues(c.ID.Kind).Add(float64(len(paths)))
+	p.event(p.collector, crds.ReasonFieldTakenBack, fmt.Sprintf("%s: %s taken back from %s", c.ID, few(paths), names))
 }
 
-// newer orders by resourceVersion what was created in the same second.
-func newer(a, b *liveObject) int {
-	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
-	if err != nil {
-		return 0
+// few names the first paths, and how many more there are.
+func few(paths []string) string {
+	const most = 3
+	if len(paths) <= most {
+		return strings.Join(paths, ", ")
 	}
-	return order
+	return fmt.Sprintf("%s and %d more", strings.Join(paths[:most], ", "), len(paths)-most)
 }
-
-func byStage(objects []*unstructured.Unstructured) (map[crds.Stage][]*unstructured.Unstructured, error) {
-	out := map[crds.Stage][]*unstructured.Unstructured{}
-	for _, u := range objects {
-		k, err := kindOf(u)
-		if err != nil {
-			return nil, err
-		}
-		out[k.Stage] = append(out[k.Stage], u)
-	}
-	return out, nil
-}
-
-func schemaGroupKind(id ID) schema.GroupKind { return schema.GroupKind{Group: id.Group, Kind: id.Kind} }

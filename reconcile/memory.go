@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"sync"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -10,82 +12,184 @@ import (
 	"github.com/otelier/otelier/crds"
 )
 
-func (c *Controller) remember(key types.NamespacedName, id ID, a applied) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last[key] == nil {
-		c.last[key] = map[ID]applied{}
+// staleLimit is how long a pass waits for the cache to show what we have written. It is only ever reached when resourceVersions go
+// back, because etcd was restored from a backup.
+const staleLimit = 15 * time.Second
+
+// memory is what is remembered of one collector between passes.
+type memory struct {
+	written  map[schema.GroupVersionResource]string // newest resourceVersion that we made
+	since    time.Time                              // since when the cache has not shown it; zero when it has
+	settled  map[ID]settled
+	attempts map[ID]attempts
+	gone     map[ID]types.UID // deleted, and perhaps still in the cache
+	replaced map[ID]int64     // generation of the collector for which it was last made anew
+	claims   map[ID]claimRefusal
+	refused  *refusal
+	status   time.Time // when the status was last written
+	progress *progress // nil before the first pass
+	plan     string    // digest of the plan that was last told, when only observing
+	planned  map[Action]int
+}
+
+// remember gives access to the memory of a collector.
+func (e *engine) remember(key types.NamespacedName, use func(*memory)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.memory[key]
+	if m == nil {
+		m = &memory{
+			written: map[schema.GroupVersionResource]string{}, settled: map[ID]settled{}, attempts: map[ID]attempts{},
+			gone: map[ID]types.UID{}, replaced: map[ID]int64{}, claims: map[ID]claimRefusal{},
+		}
+		e.memory[key] = m
 	}
-	c.last[key][id] = a
+	use(m)
 }
 
-func (c *Controller) remembered(key types.NamespacedName, id ID) (applied, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a, ok := c.last[key][id]
-	return a, ok
-}
-
-func (p *pass) forgetObject(id ID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.last[p.key()], id)
+// forget drops what is remembered of a collector that is gone.
+func (e *engine) forget(key types.NamespacedName) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.memory, key)
 }
 
 // lock keeps collectors apart whose names come to the same names of objects: "a.b" and "a-b", or long ones that are cut. Only so
 // does one of them see what the other has just made.
-func (c *Controller) lock(namespace, name string) (unlock func()) {
+func (e *engine) lock(namespace, name string) (unlock func()) {
 	key := types.NamespacedName{Namespace: namespace, Name: crds.WorkloadName(name)}
-	c.mu.Lock()
-	if c.working[key] == nil {
-		c.working[key] = &sync.Mutex{}
+	e.mu.Lock()
+	if e.working[key] == nil {
+		e.working[key] = &sync.Mutex{}
 	}
-	mu := c.working[key]
-	c.mu.Unlock()
+	mu := e.working[key]
+	e.mu.Unlock()
 	mu.Lock()
 	return mu.Unlock
 }
 
-func (c *Controller) wrote(key types.NamespacedName, id ID, version string) {
+func (e *engine) wrote(key types.NamespacedName, id ID, version string) {
 	if k, ok := crds.KindOf(schemaGroupKind(id)); ok {
-		c.wroteResource(key, k.GVR(), version)
+		e.wroteResource(key, k.GVR(), version)
 	}
 }
 
 // wroteResource remembers the newest version that we have made of a resource: of objects that are sent at the same time the answers
 // come in any order.
-func (c *Controller) wroteResource(key types.NamespacedName, resource schema.GroupVersionResource, version string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.written[key] == nil {
-		c.written[key] = map[schema.GroupVersionResource]string{}
-	}
-	if newest, ok := c.written[key][resource]; ok {
-		if order, err := resourceversion.CompareResourceVersion(version, newest); err == nil && order < 0 {
+func (e *engine) wroteResource(key types.NamespacedName, resource schema.GroupVersionResource, version string) {
+	e.remember(key, func(m *memory) {
+		if newest, ok := m.written[resource]; ok {
+			if order, err := resourceversion.CompareResourceVersion(version, newest); err == nil && order < 0 {
+				return
+			}
+		}
+		m.written[resource] = version
+	})
+}
+
+// stale is how long to wait at most until the cache holds all that we have written for a collector, so that a pass does not act on
+// what was; 0 when it does.
+func (e *engine) stale(key types.NamespacedName) time.Duration {
+	wait := time.Duration(0)
+	e.remember(key, func(m *memory) {
+		for resource, version := range m.written {
+			if e.store.seen(resource, key.Namespace, version) {
+				delete(m.written, resource)
+			}
+		}
+		if len(m.written) == 0 {
+			m.since = time.Time{}
 			return
 		}
-	}
-	c.written[key][resource] = version
-}
-
-// fresh tells whether the cache holds all that we have written for a collector, so that a pass does not act on what was.
-func (c *Controller) fresh(key types.NamespacedName) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for resource, version := range c.written[key] {
-		if !c.cache.seen(resource, key.Namespace, version) {
-			return false
+		now := e.clock.Now()
+		if m.since.IsZero() {
+			m.since = now
 		}
-		delete(c.written[key], resource)
-	}
-	return true
+		if wait = m.since.Add(staleLimit).Sub(now); wait > 0 {
+			return
+		}
+		e.log.Warn("the watches don't show what was written: going on without", "collector", key.String())
+		clear(m.written)
+		m.since, wait = time.Time{}, 0
+	})
+	return wait
 }
 
-// forget drops what is remembered of a collector that is gone.
-func (c *Controller) forget(key types.NamespacedName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.written, key)
-	delete(c.refused, key)
-	delete(c.last, key)
+// recall adds to a plan's input what is remembered. What was deleted counts as being deleted, also as long as the cache does not
+// know.
+func (p *pass) recall(in *Input) {
+	now := p.clock.Now()
+	p.remember(p.key(), func(m *memory) {
+		in.Settled, in.Refused = map[ID]settled{}, map[ID]string{}
+		for id, s := range m.settled {
+			in.Settled[id] = s
+		}
+		for id, r := range m.claims {
+			if now.Before(r.due) {
+				in.Refused[id] = r.why
+			}
+		}
+		for id, uid := range m.gone {
+			u := in.Live[id]
+			if u == nil || u.GetUID() != uid {
+				delete(m.gone, id)
+				continue
+			}
+			if u.GetDeletionTimestamp() == nil {
+				u = u.DeepCopy()
+				u.SetDeletionTimestamp(&metav1.Time{Time: now})
+				in.Live[id] = u
+			}
+		}
+	})
+}
+
+// deleted remembers what we have deleted.
+func (e *engine) deleted(key types.NamespacedName, id ID, uid types.UID) {
+	e.remember(key, func(m *memory) {
+		m.gone[id] = uid
+		delete(m.settled, id)
+	})
+}
+
+// settle remembers which objects need nothing.
+func (p *pass) settle(plan *Plan) {
+	p.remember(p.key(), func(m *memory) {
+		clear(m.settled)
+		for i := range plan.Changes {
+			c := &plan.Changes[i]
+			if c.Action != ActionNone || c.Live == nil || c.Want == nil || c.Because != "" {
+				continue
+			}
+			m.settled[c.ID] = settled{c.Live.GetResourceVersion(), digest(c.Want.Object)}
+			if a := m.attempts[c.ID]; a.intent != m.settled[c.ID].intent || a.uid != c.Live.GetUID() {
+				m.attempts[c.ID] = attempts{uid: c.Live.GetUID(), intent: m.settled[c.ID].intent}
+			}
+		}
+	})
+}
+
+func (p *pass) replaced(c *Change) {
+	p.remember(p.key(), func(m *memory) { m.replaced[c.ID] = p.collector.Generation })
+}
+
+func (p *pass) replacedBefore(c *Change) (before bool) {
+	p.remember(p.key(), func(m *memory) {
+		generation, ok := m.replaced[c.ID]
+		before = ok && generation == p.collector.Generation
+	})
+	return before
+}
+
+// claimRefusal is why a claim can't grow, and when that is looked at again.
+type claimRefusal struct {
+	why string
+	due time.Time
+}
+
+func (p *pass) refusedClaim(c *Change, problem *Problem) {
+	p.remember(p.key(), func(m *memory) { m.claims[c.ID] = claimRefusal{problem.Message, p.clock.Now().Add(refusedRetry)} })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observed.notes = append(p.observed.notes, Note{NoteClaimsNotExpanded, c.ID, problem.Message})
 }

@@ -11,6 +11,9 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	objects  *prometheus.CounterVec
 	statuses prometheus.Counter
+	// Fields that others had changed, and changes that were made too often to be made again.
+	takenBack, heldBack *prometheus.CounterVec
+	planned             *prometheus.GaugeVec
 }
 
 // Outcomes of a pass.
@@ -33,7 +36,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "otelier_status_writes_total", Help: "Statuses of collectors that were written.",
 		}),
 	}
-	reg.MustRegister(m.duration, m.objects, m.statuses)
+	m.takenBack = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "otelier_fields_taken_back_total", Help: "Fields of objects that others had changed and that were set back, by kind.",
+	}, []string{"kind"})
+	m.heldBack = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "otelier_changes_held_total", Help: "Changes that were not made because they had been made, and undone by others, too often, by kind.",
+	}, []string{"kind"})
+	m.planned = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "otelier_planned_changes", Help: "Objects that would be changed, by action. Only with --dry-run.",
+	}, []string{"action"})
+	reg.MustRegister(m.duration, m.objects, m.statuses, m.takenBack, m.heldBack, m.planned)
 	return m
 }
 

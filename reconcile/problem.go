@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,16 @@ type Problem struct {
 	Message string
 	// Transient problems are tried again soon; the others when the collector changes, and now and then.
 	Transient bool
+	// After is when the API server has asked to be asked again; 0 when it has not.
+	After time.Duration
+}
+
+// asProblem is err as a Problem: one that passes, unless it says otherwise.
+func asProblem(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	return &Problem{Reason: crds.ReasonRetrying, Message: err.Error(), Transient: true}
 }
 
 func (p *Problem) Error() string { return p.Message }
@@ -45,6 +56,9 @@ func apiProblem(verb string, id ID, err error) *Problem {
 	// The port that a connection happened to have would make each try a new message, and so a status write and another pass.
 	text := regexp.MustCompile(`\S+:\d+->`).ReplaceAllString(err.Error(), "")
 	p := &Problem{Reason: crds.ReasonRetrying, Message: fmt.Sprintf("%s: %s: %s", id, verb, text), Transient: true}
+	if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+		p.After = time.Duration(seconds) * time.Second
+	}
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		p.Message = fmt.Sprintf("%s: %s: the namespace is being deleted", id, verb)
@@ -53,10 +67,6 @@ func apiProblem(verb string, id ID, err error) *Problem {
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), untypable(err):
 		p.Reason, p.Transient = crds.ReasonInvalidSpec, false
 		p.Message = fmt.Sprintf("%s: refused by the API server: %s", id, causes(err))
-		if id.Kind == "StatefulSet" && strings.Contains(p.Message, "updates to statefulset spec") {
-			p.Message += fmt.Sprintf("; a changed volumeClaimTemplates, serviceName or podManagementPolicy takes a new StatefulSet: "+
-				"`kubectl delete statefulset %s --cascade=orphan` makes room for it and keeps pods and claims", id.Name)
-		}
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -33,32 +34,29 @@ type refusal struct {
 }
 
 // refusedBefore is the problem that this very intent had a short while ago, nil when it had none.
-func (c *Controller) refusedBefore(key types.NamespacedName, want []*unstructured.Unstructured, live map[ID]*liveObject) *Problem {
-	c.mu.Lock()
-	r, ok := c.refused[key]
-	c.mu.Unlock()
-	if !ok || !c.clock.Now().Before(r.due) || r.intent != intentOf(want, live) {
-		return nil
-	}
-	return r.problem
+func (e *engine) refusedBefore(key types.NamespacedName, want []*unstructured.Unstructured, live Objects) (problem *Problem) {
+	e.remember(key, func(m *memory) {
+		if r := m.refused; r != nil && e.clock.Now().Before(r.due) && r.intent == intentOf(want, live) {
+			problem = r.problem
+		}
+	})
+	return problem
 }
 
-// noteRefusal remembers p, or forgets what was remembered when p passes by itself or is nil.
-func (c *Controller) noteRefusal(
-	key types.NamespacedName, want []*unstructured.Unstructured, live map[ID]*liveObject, p *Problem,
-) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p == nil || p.Transient {
-		delete(c.refused, key)
-		return
-	}
-	c.refused[key] = refusal{intentOf(want, live), p, c.clock.Now().Add(p.retryAfter())}
+// noteRefusal remembers a problem, or forgets what was remembered when it passes by itself or there is none.
+func (e *engine) noteRefusal(key types.NamespacedName, intent string, err error) {
+	p, ok := errors.AsType[*Problem](err)
+	e.remember(key, func(m *memory) {
+		m.refused = nil
+		if ok && !p.Transient {
+			m.refused = &refusal{intent, p, e.clock.Now().Add(p.retryAfter())}
+		}
+	})
 }
 
 // intentOf is what a refusal is about: what was rendered, and the objects that it was to change. One that was deleted since can
 // be made anew.
-func intentOf(want []*unstructured.Unstructured, live map[ID]*liveObject) string {
+func intentOf(want []*unstructured.Unstructured, live Objects) string {
 	var about []any
 	for _, u := range want {
 		about = append(about, u.Object)

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,10 +46,16 @@ func eventType(was *metav1.Condition, now metav1.Condition) string {
 			return corev1.EventTypeNormal
 		}
 	case crds.ConditionStalled, crds.ConditionUnsupportedFields, crds.ConditionConfigWarning:
-		if !same || was.Message != now.Message {
+		// How many pods are ready of a rollout that does not move is no news.
+		news := !slices.Contains([]string{crds.ReasonProgressDeadlineExceeded, crds.ReasonCrashLoop, crds.ReasonFailed}, now.Reason)
+		if !same || news && was.Message != now.Message {
 			return corev1.EventTypeWarning
 		}
-	case crds.ConditionPaused:
+	case crds.ConditionNotConverging, crds.ConditionClaimsNotExpanded:
+		if !same {
+			return corev1.EventTypeWarning
+		}
+	case crds.ConditionPaused, crds.ConditionReplicasYielded:
 		if !same {
 			return corev1.EventTypeNormal
 		}

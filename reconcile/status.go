@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,14 @@ type observation struct {
 	unsupported []string                   // paths of fields that are not acted on
 	warnings    []string                   // about the configuration
 	paused      bool                       // spec.managementState is unmanaged
+	inventory   []crds.InventoryEntry      // of what belongs to the collector
+	notes       []Note                     // about what stays as it is although the spec says otherwise
+	// notConverging names the fields that don't stay what was applied; empty when they do.
+	notConverging string
+	// held are the changes that were not made because they had been made too often.
+	held []string
+	// deadlineExceeded is set when a rollout has made no progress for its deadline: progress.exceeded.
+	deadlineExceeded bool
 }
 
 // maxMessage is the longest message that a condition may have, by the schema of metav1.Condition.
@@ -35,6 +44,7 @@ func buildStatus(o observation, now time.Time) crds.Status {
 		Version: o.collector.Status.Version, Image: o.collector.Status.Image, Scale: o.collector.Status.Scale,
 		ObservedGeneration: o.collector.Generation,
 		Conditions:         slices.Clone(o.collector.Status.Conditions),
+		Inventory:          o.inventory,
 	}
 	if o.workload != nil {
 		out.Image, out.Version = workloadImage(o.workload), o.workload.GetLabels()[crds.LabelVersion]
@@ -50,7 +60,7 @@ func buildStatus(o observation, now time.Time) crds.Status {
 			meta.RemoveStatusCondition(&out.Conditions, kind)
 		}
 	}
-	stalled := o.problem != nil && !o.problem.Transient || o.problem == nil && o.health.Status == status.FailedStatus
+	stalled := o.problem != nil && !o.problem.Transient || o.problem == nil && (o.health.Status == status.FailedStatus || o.stopped())
 	working := !stalled && (o.problem != nil || o.health.Status != status.CurrentStatus)
 	if o.paused {
 		stalled, working = false, false
@@ -61,8 +71,32 @@ func buildStatus(o observation, now time.Time) crds.Status {
 	on(crds.ConditionUnsupportedFields, len(o.unsupported) > 0, crds.ReasonNotImplemented,
 		"set, but not acted on by this version: "+strings.Join(o.unsupported, ", "))
 	on(crds.ConditionConfigWarning, len(o.warnings) > 0, crds.ReasonConfigWarning, strings.Join(o.warnings, "; "))
+	on(crds.ConditionNotConverging, o.notConverging != "", crds.ReasonFieldsNotConverging, o.notConverging)
+	for kind, reason := range map[NoteKind]string{
+		NoteReplicasYielded: crds.ReasonScaledByOther, NoteClaimsNotExpanded: crds.ReasonClassNotExpandable,
+	} {
+		text := noteMessage(o.notes, kind)
+		on(string(kind), text != "", reason, text)
+	}
 	slices.SortFunc(out.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 	return out
+}
+
+// stopped tells whether a rollout has stopped for too long. What is paused is not our doing.
+func (o observation) stopped() bool {
+	return o.deadlineExceeded && !o.paused && o.health.Status == status.InProgressStatus && !o.health.Waiting
+}
+
+// noteMessage joins the notes of one kind.
+func noteMessage(notes []Note, kind NoteKind) string {
+	var texts []string
+	for _, n := range notes {
+		if n.Kind == kind {
+			texts = append(texts, fmt.Sprintf("%s: %s", n.ID, n.Message))
+		}
+	}
+	slices.Sort(texts)
+	return strings.Join(slices.Compact(texts), "; ")
 }
 
 // readiness is the Ready condition. While a change could not be sent for a reason that passes, what was said of the same
@@ -83,14 +117,28 @@ func readiness(o observation) (metav1.ConditionStatus, string, string) {
 	}
 	switch o.health.Status {
 	case status.CurrentStatus:
-		if o.paused {
-			return metav1.ConditionTrue, crds.ReasonAvailable, "what runs is rolled out; the spec is not applied while it is unmanaged"
-		}
-		return metav1.ConditionTrue, crds.ReasonAvailable, "everything is applied and rolled out"
+		return metav1.ConditionTrue, crds.ReasonAvailable, rolledOut(o)
 	case status.FailedStatus:
-		return metav1.ConditionFalse, crds.ReasonFailed, o.health.Message
+		return metav1.ConditionFalse, cmp.Or(o.health.Reason, crds.ReasonFailed), o.health.Message
 	default:
+		if o.stopped() {
+			return metav1.ConditionFalse, crds.ReasonProgressDeadlineExceeded, cmp.Or(o.health.Detail, o.health.Message)
+		}
 		return metav1.ConditionFalse, crds.ReasonProgressing, o.health.Message
+	}
+}
+
+func rolledOut(o observation) string {
+	const unmanaged = "; the spec is not applied while it is unmanaged"
+	switch {
+	case o.paused && o.health.Note != "":
+		return o.health.Note + unmanaged
+	case o.paused:
+		return "what runs is rolled out" + unmanaged
+	case o.health.Note != "":
+		return "everything is applied; " + o.health.Note
+	default:
+		return "everything is applied and rolled out"
 	}
 }
 
@@ -106,6 +154,28 @@ func workMessage(o observation, message string) string {
 		return o.problem.Message
 	}
 	return message
+}
+
+// onlyProgress tells whether two statuses differ in nothing but what a rollout changes all the time: what is said while the reason
+// stays the same, the numbers of pods, and the UIDs of what is made.
+func onlyProgress(was, is crds.Status) bool {
+	return digest(withoutProgress(was)) == digest(withoutProgress(is))
+}
+
+func withoutProgress(s crds.Status) crds.Status {
+	s.Conditions, s.Inventory = slices.Clone(s.Conditions), slices.Clone(s.Inventory)
+	for i, c := range s.Conditions {
+		if c.Type == crds.ConditionReady || c.Type == crds.ConditionReconciling {
+			s.Conditions[i].Message = ""
+		}
+	}
+	if s.Scale != nil {
+		s.Scale = &crds.ScaleStatus{Selector: s.Scale.Selector}
+	}
+	for i := range s.Inventory {
+		s.Inventory[i].UID = ""
+	}
+	return s
 }
 
 func conditionSetter(conditions *[]metav1.Condition, generation int64, now time.Time) func(string, metav1.ConditionStatus, string, string) {

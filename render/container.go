@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
 
@@ -78,17 +77,14 @@ func (in *input) env() []*core.EnvVarApplyConfiguration {
 	return out
 }
 
-// The API server fills in apiVersion and divisor. Both are inside atomic structs, so leaving them out would read as a change.
-
 func fieldEnv(name, field string) *core.EnvVarApplyConfiguration {
 	return core.EnvVar().WithName(name).WithValueFrom(core.EnvVarSource().
-		WithFieldRef(core.ObjectFieldSelector().WithAPIVersion("v1").WithFieldPath(field)))
+		WithFieldRef(core.ObjectFieldSelector().WithFieldPath(field)))
 }
 
 func resourceEnv(name, res string) *core.EnvVarApplyConfiguration {
 	return core.EnvVar().WithName(name).WithValueFrom(core.EnvVarSource().
-		WithResourceFieldRef(core.ResourceFieldSelector().WithContainerName(crds.ContainerName).WithResource(res).
-			WithDivisor(resource.Quantity{})))
+		WithResourceFieldRef(core.ResourceFieldSelector().WithContainerName(crds.ContainerName).WithResource(res)))
 }
 
 // containerPorts are all ports of the spec and of the configuration, and the one of the collector's own metrics.

@@ -57,10 +57,11 @@ func (in *input) podAnnotations() map[string]string {
 	return out
 }
 
+// filtered is in without the keys that drop matches, and without those that the operator goes by on objects: they must be its own.
 func filtered(in map[string]string, drop []*regexp.Regexp) map[string]string {
 	out := make(map[string]string, len(in)+8)
 	for k, v := range in {
-		if !slices.ContainsFunc(drop, func(r *regexp.Regexp) bool { return r.MatchString(k) }) {
+		if k != crds.AnnotationReplicasYielded && k != crds.LabelOwner && !slices.ContainsFunc(drop, func(r *regexp.Regexp) bool { return r.MatchString(k) }) {
 			out[k] = v
 		}
 	}

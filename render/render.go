@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -27,7 +26,8 @@ type Options struct {
 
 // Result is everything that a collector gives rise to.
 type Result struct {
-	// Objects in the order in which they are applied.
+	// Objects in the order in which they are applied. Each is exactly what the API server prints back of it, up to fields that it
+	// adds: see toUnstructured.
 	Objects []*unstructured.Unstructured
 	// Warnings are about things in the configuration that are probably not meant; each begins with the field's path.
 	Warnings []string
@@ -133,17 +133,11 @@ func (in *input) specWarnings() []string {
 		out = append(out, fmt.Sprintf("metadata.name: too long for a StatefulSet to make pods: %s has %d characters, at most %d leave room for its "+
 			"controller-revision-hash label", name, len(name), maxStatefulSetName))
 	}
+	if in.Spec.SessionAffinityConfig != nil && !in.hasAffinity() {
+		out = append(out, "spec.sessionAffinityConfig: ignored, spec.sessionAffinity is not ClientIP")
+	}
 	if in.Spec.Mode == crds.ModeDaemonSet && len(in.Spec.TopologySpreadConstraints) > 0 {
 		out = append(out, "spec.topologySpreadConstraints: ignored, a DaemonSet has a pod on every node that it may run on")
 	}
 	return out
-}
-
-// toUnstructured converts an apply configuration. What it leaves unset is not in the result.
-func toUnstructured(o any) (*unstructured.Unstructured, error) {
-	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-	if err != nil {
-		return nil, fmt.Errorf("render: convert %T: %w", o, err)
-	}
-	return &unstructured.Unstructured{Object: m}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/otelier/otelier/crds"
@@ -62,9 +63,7 @@ func (in *input) service(name, kind string, ports []core.ServicePortApplyConfigu
 	labels[crds.LabelServiceType] = kind
 	spec := core.ServiceSpec().WithSelector(in.selector())
 	spec.Ports = ports
-	for _, f := range in.Spec.IPFamilies {
-		spec.WithIPFamilies(corev1.IPFamily(f))
-	}
+	spec.IPFamilies = in.ipFamilies()
 	if p := in.Spec.IPFamilyPolicy; p != "" {
 		spec.WithIPFamilyPolicy(corev1.IPFamilyPolicy(p))
 	}
@@ -74,8 +73,30 @@ func (in *input) service(name, kind string, ports []core.ServicePortApplyConfigu
 	if a := in.Spec.SessionAffinity; a != "" {
 		spec.WithSessionAffinity(corev1.ServiceAffinity(a))
 	}
-	spec.SessionAffinityConfig = in.Spec.SessionAffinityConfig
+	if in.hasAffinity() {
+		spec.SessionAffinityConfig = in.Spec.SessionAffinityConfig
+	}
 	return core.Service(name, in.Namespace).WithLabels(labels).WithAnnotations(maps.Clone(in.annotations())).WithSpec(spec)
+}
+
+// hasAffinity tells whether a client stays with a collector. Without that, the API server drops what sessionAffinityConfig says of it.
+func (in *input) hasAffinity() bool {
+	return in.Spec.SessionAffinity == string(corev1.ServiceAffinityClientIP)
+}
+
+// ipFamilies are the spec's, and the other one where both are required, as the API server adds it to the list.
+func (in *input) ipFamilies() []corev1.IPFamily {
+	var out []corev1.IPFamily
+	for _, f := range in.Spec.IPFamilies {
+		out = append(out, corev1.IPFamily(f))
+	}
+	if len(out) != 1 || in.Spec.IPFamilyPolicy != string(corev1.IPFamilyPolicyRequireDualStack) {
+		return out
+	}
+	if out[0] == corev1.IPv6Protocol {
+		return append(out, corev1.IPv4Protocol)
+	}
+	return append(out, corev1.IPv6Protocol)
 }
 
 // trafficPolicy keeps traffic on the node where every node has a collector.
@@ -93,6 +114,9 @@ func (in *input) servicePorts() []core.ServicePortApplyConfiguration {
 	for i, p := range in.Spec.Ports {
 		s := p.ServicePortApplyConfiguration
 		s.WithName(users[i].name).WithProtocol(users[i].protocol)
+		if t := s.TargetPort; t != nil && (*t == intstr.FromInt32(0) || *t == intstr.FromString("")) {
+			s.TargetPort = nil // which the API server takes for none
+		}
 		out = append(out, s)
 	}
 	for _, p := range mergePorts(users, in.ports.service)[len(users):] {

@@ -2,11 +2,8 @@
 package bench_test
 
 import (
-	"bytes"
-	"context"
-	"fmt"
+	"flag"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,145 +13,137 @@ import (
 	"github.com/otelier/otelier/e2e/steps/program"
 )
 
-const collectors = 100
+// large is a number of collectors that takes too long to bring up on the way: -bench Footprint/1000, or this in the environment.
+const (
+	large    = 1000
+	envLarge = "OTELIER_BENCH_LARGE"
+)
 
-// BenchmarkFootprint brings up 100 StatefulSet collectors of 3 replicas with a volume each, and restarts the operator over them.
-// It reports
-//   - start-ms: from the start of the program to /readyz, with 100 collectors there
+// BenchmarkFootprint brings up StatefulSet collectors of 3 replicas with a volume each, restarts the operator over them, and
+// reports of their bringing up
 //   - up-s: until all collectors are Ready, on a machine that also runs the control plane
-//   - writes-up, writes-restart: requests that changed something, as the audit log has them
-//   - peak-MB, resident-MB: memory while bringing them up, and after the restart
+//   - objects: created for each collector, without what controllers of Kubernetes create
+//   - writes: the operator's requests that were stored, for each collector, without Events
+//   - cpu-ms: processor time of the operator for each collector
+//   - peak-MB: the most memory that was ever resident; up-MB: at the end
+//
+// and of the restart
+//   - start-ms: from the start of the program to /readyz
+//   - passed-ms: until there has been a pass over every collector
+//   - restart-writes: stored requests; restart-requests: dry runs and refusals too
+//   - restart-cpu-ms: processor time for each collector
+//   - resident-MB: memory afterwards
 func BenchmarkFootprint(b *testing.B) {
-	ctx := b.Context()
-	cp, err := controlplane.Start(ctx, controlplane.Options{Nodes: 3, Out: os.Stderr})
-	if err != nil {
-		b.Fatal(err)
+	var rows table
+	for _, collectors := range []int{10, 100, large} {
+		b.Run(strconv.Itoa(collectors), func(b *testing.B) {
+			if collectors == large && os.Getenv(envLarge) == "" && !strings.Contains(flag.Lookup("test.bench").Value.String(), strconv.Itoa(large)) {
+				b.Skipf("takes long: %s=1 or -bench Footprint/%d selects it", envLarge, large)
+			}
+			r := newRig(b, collectors)
+			for b.Loop() {
+				r.bringUp(b)
+				r.restart(b)
+				r.stop(b)
+			}
+			r.figures.report(b)
+			rows = append(rows, r.figures)
+		})
 	}
-	defer cp.Stop()
-	binary, err := program.Build(ctx, b.TempDir(), "-trimpath", "-ldflags=-s -w")
-	if err != nil {
-		b.Fatal(err)
+	rows.print()
+}
+
+// BenchmarkIdle leaves an operator with 100 collectors alone for 10 minutes, or for what OTELIER_BENCH_IDLE says, and reports
+//   - writes: all that it asked the API server to store meanwhile, which is an error
+//   - cpu-ms: processor time that it took
+func BenchmarkIdle(b *testing.B) {
+	const collectors = 100
+	idle := 10 * time.Minute
+	if text := os.Getenv("OTELIER_BENCH_IDLE"); text != "" {
+		var err error
+		if idle, err = time.ParseDuration(text); err != nil {
+			b.Fatal(err)
+		}
 	}
-	if err := program.InstallCRDs(ctx, binary, cp); err != nil {
-		b.Fatal(err)
-	}
+	r := newRig(b, collectors)
+	r.bringUp(b)
+	r.figures = figures{}
 	for b.Loop() {
-		namespace := fmt.Sprintf("footprint-%d", time.Now().UnixNano())
-		kubectl(b, cp, nil, "create", "namespace", namespace)
-		run(b, cp, binary, namespace)
-		kubectl(b, cp, nil, "delete", "namespace", namespace, "--wait=false")
-	}
-}
-
-func run(b *testing.B, cp *controlplane.ControlPlane, binary, namespace string) {
-	p := operator(b, cp, binary, namespace)
-	before := mark(b, cp)
-	begin := time.Now()
-	kubectl(b, cp, manifests(b), "apply", "--server-side", "-n", namespace, "-f", "-")
-	kubectl(b, cp, nil, "wait", "-n", namespace, "--for=condition=Ready", "otelcol", "--all", "--timeout=10m")
-	b.ReportMetric(time.Since(begin).Seconds(), "up-s")
-	b.ReportMetric(float64(writes(b, cp, before)), "writes-up")
-	b.ReportMetric(memory(b, p), "peak-MB")
-	if err := p.Stop(); err != nil {
-		b.Fatal(err)
-	}
-
-	before, begin = mark(b, cp), time.Now()
-	p = operator(b, cp, binary, namespace)
-	b.ReportMetric(float64(time.Since(begin).Milliseconds()), "start-ms")
-	err := p.Wait(b.Context(), "a pass over every collector", func(context.Context) error {
-		if n := metric(b, p, `otelier_reconcile_duration_seconds_count{outcome="success"}`); n < collectors {
-			return fmt.Errorf("%v passes", n)
+		since, cpu := r.mark(b), r.metric(b, cpuSeconds)
+		select {
+		case <-time.After(idle):
+		case <-r.operator.Exited():
+			b.Fatalf("the operator has ended:\n%s", r.operator.Tail())
 		}
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
+		writes := r.writes(b, since)
+		for _, w := range writes {
+			b.Errorf("%s %s/%s (dry run %t)", w, w.Namespace, w.Name, w.DryRun)
+		}
+		r.figures.add("idle-s", idle.Seconds())
+		r.figures.add("collectors", collectors)
+		r.figures.add("writes", float64(len(writes)))
+		r.figures.add("cpu-ms", (r.metric(b, cpuSeconds)-cpu)*1e3)
+		r.figures.add("resident-MB", r.metric(b, residentBytes)/1e6)
 	}
-	b.ReportMetric(float64(writes(b, cp, before)), "writes-restart")
-	b.ReportMetric(memory(b, p), "resident-MB")
-	if err := p.Stop(); err != nil {
-		b.Fatal(err)
-	}
+	r.stop(b)
+	r.figures.report(b)
+	table{r.figures}.print()
 }
 
-func operator(b *testing.B, cp *controlplane.ControlPlane, binary, namespace string) *program.Process {
-	p, err := program.Start(binary, []string{"run", "--kubeconfig", cp.Kubeconfig(), "--listen", "127.0.0.1:0", "--namespaces", namespace})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	if err := p.WaitReady(ctx); err != nil {
-		b.Fatal(err)
-	}
-	return p
-}
-
-func manifests(b *testing.B) []byte {
-	root, err := program.Root()
-	if err != nil {
-		b.Fatal(err)
-	}
-	example, err := os.ReadFile(root + "/examples/statefulset.yaml")
-	if err != nil {
-		b.Fatal(err)
-	}
-	var out bytes.Buffer
-	for i := range collectors {
-		fmt.Fprintf(&out, "---\n%s", strings.Replace(string(example), "name: stateful\n", fmt.Sprintf("name: stateful-%d\n", i), 1))
-	}
-	return out.Bytes()
-}
-
-func kubectl(b *testing.B, cp *controlplane.ControlPlane, stdin []byte, args ...string) {
-	b.Helper()
-	cmd := cp.KubectlCommand(b.Context(), args...)
-	cmd.Stdin = bytes.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("kubectl %v: %v\n%s", args, err, out)
-	}
-}
-
-func mark(b *testing.B, cp *controlplane.ControlPlane) controlplane.Position {
-	pos, err := cp.Audit().Mark(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return pos
-}
-
-// writes counts the operator's, without Events.
-func writes(b *testing.B, cp *controlplane.ControlPlane, since controlplane.Position) int {
-	all, err := cp.Audit().Writes(b.Context(), since, "otelier/")
-	if err != nil {
-		b.Fatal(err)
-	}
-	n := 0
-	for _, w := range controlplane.Persisted(all) {
-		if w.Resource != "events" {
-			n++
+func (r *rig) bringUp(b *testing.B) {
+	r.start(b)
+	since, begin := r.mark(b), time.Now()
+	r.kubectl(b, r.manifests(b), "apply", "--server-side", "-n", r.namespace, "-f", "-")
+	r.kubectl(b, nil, "wait", "-n", r.namespace, "--for=condition=Ready", "otelcol", "--all", "--timeout="+patience.String())
+	took := time.Since(begin)
+	n := float64(r.collectors)
+	stored, created := controlplane.Persisted(r.writes(b, since)), 0
+	for _, w := range stored {
+		if w.Code == 201 {
+			created++
 		}
 	}
-	return n
+	r.figures.add("collectors", n)
+	r.figures.add("up-s", took.Seconds())
+	r.figures.add("objects", float64(created)/n)
+	r.figures.add("writes", float64(len(stored))/n)
+	r.figures.add("cpu-ms", r.metric(b, cpuSeconds)*1e3/n)
+	r.figures.add("peak-MB", r.peak(b))
+	r.figures.add("up-MB", r.metric(b, residentBytes)/1e6)
 }
 
-func memory(b *testing.B, p *program.Process) float64 {
-	return metric(b, p, "process_resident_memory_bytes") / 1e6
+func (r *rig) restart(b *testing.B) {
+	r.stop(b)
+	since, begin := r.mark(b), time.Now()
+	r.start(b)
+	r.figures.add("start-ms", float64(time.Since(begin).Milliseconds()))
+	if err := r.operator.WaitPasses(b.Context(), r.collectors); err != nil {
+		b.Fatal(err)
+	}
+	r.figures.add("passed-ms", float64(time.Since(begin).Milliseconds()))
+	writes := r.writes(b, since)
+	r.figures.add("restart-writes", float64(len(controlplane.Persisted(writes))))
+	r.figures.add("restart-requests", float64(len(writes)))
+	r.figures.add("restart-cpu-ms", r.metric(b, cpuSeconds)*1e3/float64(r.collectors))
+	r.figures.add("resident-MB", r.metric(b, residentBytes)/1e6)
+	for w, count := range controlplane.Counts(writes) {
+		b.Logf("%d collectors, restart: %d times %s", r.collectors, count, w)
+	}
 }
 
-func metric(b *testing.B, p *program.Process, name string) float64 {
-	_, body, err := p.Get(b.Context(), "/metrics")
+func (r *rig) start(b *testing.B) {
+	var err error
+	r.operator, err = program.Start(r.binary, []string{"run", "--kubeconfig", r.cluster.Kubeconfig(), "--listen", "127.0.0.1:0", "--namespaces", r.namespace})
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindStringSubmatch(body)
-	if m == nil {
-		return 0
-	}
-	n, err := strconv.ParseFloat(m[1], 64)
-	if err != nil {
+	if err := r.operator.WaitReady(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	return n
+}
+
+func (r *rig) stop(b *testing.B) {
+	if err := r.operator.Stop(); err != nil {
+		b.Fatal(err)
+	}
 }

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Audit answers from the API server's audit log which writes a client made.
@@ -35,6 +37,11 @@ type Write struct {
 	FieldManager string // as the request gave it; "" if it left it to the API server
 	User         string // whose permissions counted: the impersonated user, if any
 	UserAgent    string
+
+	// Of deletions: what is to become of dependents, as metav1.DeletionPropagation has it, and the UID that the object must have;
+	// both "" where the request left them open.
+	Propagation     string
+	PreconditionUID string
 }
 
 // String is the verb and the resource: "patch statefulsets.apps", "patch pods/status".
@@ -128,6 +135,7 @@ type auditEvent struct {
 	ResponseStatus *struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
+	RequestObject *metav1.DeleteOptions `json:"requestObject"` // logged of deletions only
 }
 
 type auditUser struct {
@@ -154,8 +162,24 @@ func newWrite(event *auditEvent) Write {
 	if uri, err := url.Parse(event.RequestURI); err == nil {
 		w.DryRun = uri.Query().Has("dryRun")
 		w.FieldManager = uri.Query().Get("fieldManager")
+		w.Propagation = uri.Query().Get("propagationPolicy")
 	}
+	w.deletion(event.RequestObject)
 	return w
+}
+
+// deletion adds what the body of a deletion says. The API server reads the query only when there is none.
+func (w *Write) deletion(options *metav1.DeleteOptions) {
+	if options == nil {
+		return
+	}
+	w.DryRun = w.DryRun || len(options.DryRun) > 0
+	if options.PropagationPolicy != nil {
+		w.Propagation = string(*options.PropagationPolicy)
+	}
+	if p := options.Preconditions; p != nil && p.UID != nil {
+		w.PreconditionUID = string(*p.UID)
+	}
 }
 
 // mark makes a request of its own and finds it in the log. A request's line may appear shortly after its answer, but

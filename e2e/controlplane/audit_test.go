@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/otelier/otelier/e2e/controlplane"
 )
@@ -39,6 +40,13 @@ func testAudit(t *testing.T, cp *controlplane.ControlPlane) {
 	if err := configMaps.Delete(ctx, "missing", metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
 		t.Fatal(err)
 	}
+	orphan, uid := metav1.DeletePropagationOrphan, types.UID("other")
+	err = configMaps.Delete(ctx, "audited", metav1.DeleteOptions{
+		PropagationPolicy: &orphan, Preconditions: &metav1.Preconditions{UID: &uid}, DryRun: []string{metav1.DryRunAll},
+	})
+	if !apierrors.IsConflict(err) {
+		t.Fatal(err)
+	}
 	if _, err := configMaps.List(ctx, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -55,13 +63,16 @@ func testAudit(t *testing.T, cp *controlplane.ControlPlane) {
 	conflict, missing := write, write
 	conflict.Code = http.StatusConflict
 	missing.Verb, missing.Name, missing.Code, missing.FieldManager = "delete", "missing", http.StatusNotFound, ""
-	if want := []controlplane.Write{write, conflict, missing}; !slices.Equal(writes, want) {
+	precise := missing
+	precise.Name, precise.Code = "audited", http.StatusConflict
+	precise.DryRun, precise.Propagation, precise.PreconditionUID = true, string(orphan), string(uid)
+	if want := []controlplane.Write{write, conflict, missing, precise}; !slices.Equal(writes, want) {
 		t.Errorf("writes\n%+v, want\n%+v", writes, want)
 	}
 	if got := controlplane.Persisted(writes); !slices.Equal(got, writes[:1]) {
 		t.Errorf("stored are %v, want the first of %v", got, writes)
 	}
-	counts, want := controlplane.Counts(writes), map[string]int{"create configmaps": 2, "delete configmaps": 1}
+	counts, want := controlplane.Counts(writes), map[string]int{"create configmaps": 2, "delete configmaps": 2}
 	if !maps.Equal(counts, want) {
 		t.Errorf("counts %v, want %v", counts, want)
 	}

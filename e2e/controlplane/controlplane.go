@@ -37,13 +37,13 @@ type ControlPlane struct {
 	admin    identity
 	api      client
 
-	processes []*process // in the order of their start
-	done      chan struct{}
-	stop      func() error
+	done chan struct{}
+	stop func() error
 
-	mu       sync.Mutex
-	stopping bool
-	err      error
+	mu        sync.Mutex
+	processes []*process // in the order of their start
+	stopping  bool
+	err       error
 }
 
 // URL of the API server.
@@ -93,15 +93,25 @@ func (cp *ControlPlane) Keep() error {
 // Freeze stops a component without ending it, as if its machine hung. With kwok frozen, new pods stay Pending, deleted
 // ones stay and claims stay unbound, while nodes stay Ready. thaw lets it go on; it may be called twice.
 func (cp *ControlPlane) Freeze(component string) (thaw func(), err error) {
-	i := slices.IndexFunc(cp.processes, func(p *process) bool { return p.name == component })
-	if i < 0 {
-		return nil, fmt.Errorf("freeze: no component %q", component)
+	p, err := cp.process(component)
+	if err != nil {
+		return nil, fmt.Errorf("freeze: %w", err)
 	}
-	p := cp.processes[i]
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return nil, fmt.Errorf("freeze: %w", err)
 	}
 	return func() { _ = p.signal(syscall.SIGCONT) }, nil // an error says that it has ended
+}
+
+// process finds a component.
+func (cp *ControlPlane) process(component string) (*process, error) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	i := slices.IndexFunc(cp.processes, func(p *process) bool { return p.name == component })
+	if i < 0 {
+		return nil, fmt.Errorf("no component %q", component)
+	}
+	return cp.processes[i], nil
 }
 
 // Stop ends the components, the ones that depend on others first, and removes the data directory. It returns when
@@ -112,12 +122,12 @@ func (cp *ControlPlane) shutdown() error {
 	cp.mu.Lock()
 	cp.stopping = true
 	crashed := cp.err != nil
+	rest := slices.Clone(cp.processes)
 	cp.mu.Unlock()
 	if crashed {
 		_ = cp.Keep() // the logs are for whoever wants to know why
 	}
 	var errs []error
-	rest := slices.Clone(cp.processes)
 	// All that use the API server together, then the API server, then etcd.
 	for len(rest) > 0 {
 		first := min(len(rest)-1, 2)
@@ -146,7 +156,7 @@ func (cp *ControlPlane) watch(p *process) {
 	<-p.exited
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	if cp.stopping || cp.err != nil {
+	if cp.stopping || p.killed || cp.err != nil {
 		return
 	}
 	cp.err = p.died()

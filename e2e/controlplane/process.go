@@ -22,6 +22,7 @@ type process struct {
 	cmd      *exec.Cmd
 	lifeline io.Closer // closed: the component has to end
 	exited   chan struct{}
+	killed   bool // by Restart; under the control plane's mutex
 }
 
 // command is what to run as a component.

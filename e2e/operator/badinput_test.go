@@ -72,9 +72,9 @@ func badInputs() []badInput {
 			[]string{"statefulset/unknown-operator-collector", "tolerations[0].operator", "Unsupported value", `"Equal", "Exists"`},
 		},
 		{
-			"immutable", strings.TrimSpace(claimTemplate),
+			"claim-template", strings.ReplaceAll(claimOf("1Gi"), "ReadWriteOnce", "Foo"),
 			"InvalidSpec",
-			[]string{"statefulset/immutable-collector", "spec"},
+			[]string{"statefulset/claim-template-collector", "accessModes", "Unsupported value"},
 		},
 	}
 }

@@ -23,7 +23,7 @@ func TestSignals(t *testing.T) {
 				if err := p.Signal(sig); err != nil {
 					t.Fatal(err)
 				}
-				waitExit(t, p)
+				steps.WaitExit(t, p)
 				if code := p.ExitCode(); code != 0 {
 					t.Errorf("exit status %d, want 0", code)
 				}
@@ -71,7 +71,7 @@ users: [{name: x, user: {}}], clusters: [{name: x, cluster: {server: "http://127
 	} {
 		feature = feature.Assess(c.name, steps.In(func(t *testing.T, s *steps.Scene) {
 			p := s.Launch(t, append([]string{"--kubeconfig", s.Cluster.Kubeconfig(), "--namespaces", s.Namespace}, c.flags...)...)
-			waitExit(t, p)
+			steps.WaitExit(t, p)
 			if code := p.ExitCode(); code != c.code {
 				t.Errorf("exit status %d, want %d", code, c.code)
 			}

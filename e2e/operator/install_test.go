@@ -106,13 +106,17 @@ func launchInstalled(t *testing.T, s *steps.Scene, flags ...string) *program.Pro
 	return p
 }
 
-// everyRight has the operator do everything that it ever does: create, change, prune and adopt, in each mode.
+// everyRight has the operator do everything that it ever does: create, change, make anew, prune and adopt, in each mode.
 func everyRight(t *testing.T, s *steps.Scene) {
 	t.Helper()
 	for _, mode := range []string{"deployment", "daemonset", "statefulset"} {
 		s.Create(t, steps.Collector(t, mode, mode, `configVersions: 1`))
 		s.WaitReady(t, mode)
 	}
+	s.PatchSpec(t, "statefulset", claimOf("1Gi")) // makes the StatefulSet anew
+	s.WaitReady(t, "statefulset")
+	s.PatchSpec(t, "statefulset", claimOf("2Gi")) // and grows the claims
+	s.WaitReady(t, "statefulset")
 	s.Create(t, steps.Collector(t, "beside", "sidecar"))
 	s.WaitCondition(t, "beside", "Ready", metav1.ConditionFalse, "NotImplemented")
 	for n := range 3 { // prunes a ConfigMap

@@ -47,7 +47,7 @@ func TestOutage(t *testing.T) {
 			if err := operator.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			waitExit(t, operator)
+			steps.WaitExit(t, operator)
 			if took, limit := time.Since(began), 5*time.Second; took > limit {
 				t.Errorf("that took %s, want no more than %s", took, limit)
 			}

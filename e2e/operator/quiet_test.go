@@ -108,14 +108,17 @@ func TestQuiet(t *testing.T) {
 
 // settle returns when an operator with one worker has handled every event that there was about collectors and their
 // objects: it takes a label from an object of each kind, in the collector called canary, and waits until it
-// is back.
+// is back. The annotation makes it another intent each time: one that others undo again and again, the operator gives up.
 func settle(t *testing.T, s *steps.Scene) {
 	t.Helper()
-	const canary = "canary"
-	u := s.Patch(t, steps.Collectors, canary, fmt.Sprintf(`spec: {podAnnotations: {settle: %q}}`, s.Get(t, steps.Collectors, canary).GetResourceVersion()))
+	const canary, annotation = "canary", "settle"
+	u := s.Get(t, steps.Collectors, canary)
+	round, version := u.GetResourceVersion(), fmt.Sprint(steps.Field(u, "status", "version"))
+	s.Patch(t, steps.Collectors, canary, fmt.Sprintf(`metadata: {annotations: {%s: %q}}`, annotation, round))
 	for _, r := range []schema.GroupVersionResource{steps.StatefulSets, steps.Services, steps.ServiceAccounts, steps.Budgets} {
+		waitField(t, s, r, canary+"-collector", round, "metadata", "annotations", annotation)
 		s.Patch(t, r, canary+"-collector", fmt.Sprintf(`metadata: {labels: {%s: null}}`, versionLabel))
-		waitLabel(t, s, r, canary+"-collector", versionLabel, fmt.Sprint(steps.Field(u, "status", "version")))
+		waitLabel(t, s, r, canary+"-collector", versionLabel, version)
 	}
 	s.WaitReady(t, canary)
 }

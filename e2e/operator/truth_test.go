@@ -132,7 +132,6 @@ func TestRefusals(t *testing.T) {
 	environment.Test(t, steps.Feature("what the API server refuses").
 		Setup(steps.Operator()).
 		Setup(create("budget", "deployment")).
-		Setup(create("claims", "statefulset", claimOf("1Gi"))).
 		Assess("keeps what is sent before it from being sent", steps.In(func(t *testing.T, s *steps.Scene) {
 			before := s.Get(t, steps.Deployments, "budget-collector").GetGeneration()
 			s.PatchSpec(t, "budget", `{image: "example.com/other:1", podDisruptionBudget: {minAvailable: 1, maxUnavailable: 1}}`)
@@ -150,16 +149,6 @@ func TestRefusals(t *testing.T) {
 			s.Create(t, steps.Collector(t, "hosts", "deployment",
 				`hostAliases: [{ip: 10.0.0.1, hostnames: [a]}, {ip: 10.0.0.1, hostnames: [b]}]`))
 			s.WaitReady(t, "hosts")
-		})).
-		Assess("is tried again when what it was about is gone", steps.In(func(t *testing.T, s *steps.Scene) {
-			pod := s.Get(t, steps.Pods, "claims-collector-0").GetUID()
-			s.PatchSpec(t, "claims", claimOf("2Gi"))
-			s.WaitCondition(t, "claims", "Stalled", metav1.ConditionTrue, "InvalidSpec", "kubectl delete statefulset claims-collector --cascade=orphan")
-			s.Delete(t, steps.StatefulSets, "claims-collector", metav1.DeletePropagationOrphan)
-			s.WaitReady(t, "claims")
-			if s.Get(t, steps.Pods, "claims-collector-0").GetUID() != pod {
-				t.Error("the pod was made anew")
-			}
 		})).
 		Feature())
 }

@@ -172,6 +172,13 @@ func (s *Scene) Delete(t *testing.T, r schema.GroupVersionResource, name string,
 // Labelled lists, as "kind/name", all objects of any resource that a label selector matches.
 func (s *Scene) Labelled(t *testing.T, selector string) []string {
 	t.Helper()
+	return slices.Sorted(maps.Keys(s.Versions(t, selector)))
+}
+
+// Versions are the resourceVersions, by "kind/name", of all objects of any resource that a label selector matches. Events are not
+// among them.
+func (s *Scene) Versions(t *testing.T, selector string) map[string]string {
+	t.Helper()
 	lists, err := s.discovery.ServerPreferredNamespacedResources()
 	if err != nil {
 		t.Fatalf("discovery: %v", err)
@@ -181,17 +188,19 @@ func (s *Scene) Labelled(t *testing.T, selector string) []string {
 	if err != nil {
 		t.Fatalf("discovery: %v", err)
 	}
-	var out []string
+	out := map[string]string{}
 	for r := range all {
+		if r.Resource == "events" {
+			continue
+		}
 		list, err := s.in(r).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			t.Fatalf("list %s: %v", r, err)
 		}
 		for _, u := range list.Items {
-			out = append(out, strings.ToLower(u.GetKind())+"/"+u.GetName())
+			out[strings.ToLower(u.GetKind())+"/"+u.GetName()] = u.GetResourceVersion()
 		}
 	}
-	slices.Sort(out)
 	return out
 }
 
@@ -238,4 +247,13 @@ func (s *Scene) TryKubectl(ctx context.Context, input string, args ...string) (s
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// Scale sets the replicas of a workload through its scale subresource, as an autoscaler does that calls itself manager.
+func (s *Scene) Scale(t *testing.T, r schema.GroupVersionResource, name string, replicas int, manager string) {
+	t.Helper()
+	patch := fmt.Appendf(nil, `{"spec": {"replicas": %d}}`, replicas)
+	if _, err := s.in(r).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager}, "scale"); err != nil {
+		t.Fatalf("scale %s %s: %v", r.Resource, name, err)
+	}
 }

@@ -21,6 +21,8 @@ type Scene struct {
 	Namespace string
 	// Operators in the order of their start.
 	Operators []*program.Process
+
+	test *testing.T // of the whole scene, of which steps are parts
 }
 
 type sceneKey struct{}
@@ -58,7 +60,7 @@ func namespace(ctx context.Context, t *testing.T, _ *envconf.Config) context.Con
 // Scene makes a namespace and a scene in it. When the test has failed, it says at its end what was there.
 func (s *Suite) Scene(t *testing.T) *Scene {
 	t.Helper()
-	scene := &Scene{Suite: s}
+	scene := &Scene{Suite: s, test: t}
 	scene.Namespace = s.NewNamespace(t)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -117,8 +119,8 @@ func (s *Scene) AwaitReady(t *testing.T, p *program.Process) {
 	}
 }
 
-// Launch starts otelier run with these flags, on a free port, and does not wait for anything. At the end of the scene the
-// process is stopped; the race detector or a panic in its log fails the test then.
+// Launch starts otelier run with these flags, on a free port, and does not wait for anything. At the end of the scene, which is not
+// that of the step, the process is stopped; the race detector or a panic in its log fails the test then.
 func (s *Scene) Launch(t *testing.T, flags ...string) *program.Process {
 	t.Helper()
 	p, err := program.Start(s.Binary, append([]string{"run", "--listen", "127.0.0.1:0", "--log-level", "debug"}, flags...))
@@ -126,12 +128,12 @@ func (s *Scene) Launch(t *testing.T, flags ...string) *program.Process {
 		t.Fatal(err)
 	}
 	s.Operators = append(s.Operators, p)
-	t.Cleanup(func() {
+	s.test.Cleanup(func() {
 		if err := p.Stop(); err != nil {
-			t.Errorf("%v; its last lines:\n%s", err, p.Tail())
+			s.test.Errorf("%v; its last lines:\n%s", err, p.Tail())
 		}
 		if defects := p.Defects(); defects != "" {
-			t.Errorf("operator: %s", defects)
+			s.test.Errorf("operator: %s", defects)
 		}
 	})
 	return p

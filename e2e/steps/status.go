@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,8 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/otelier/otelier/e2e/controlplane"
 )
 
 // Conditions of a collector by type.
@@ -95,65 +92,4 @@ func WithoutCondition(t *testing.T, u *unstructured.Unstructured, kinds ...strin
 			t.Errorf("condition %s is there: %s", kind, summary(t, u))
 		}
 	}
-}
-
-// Event is what an Event says, and how often.
-type Event struct {
-	Type, Reason, Note string
-	Count              int64
-}
-
-// Events about an object, in the order in which they were made.
-func (s *Scene) Events(t *testing.T, name string) []Event {
-	t.Helper()
-	list := s.List(t, EventResources, "")
-	list = slices.DeleteFunc(list, func(u unstructured.Unstructured) bool { return Field(&u, "regarding", "name") != name })
-	slices.SortFunc(list, func(a, b unstructured.Unstructured) int {
-		return cmp.Compare(fmt.Sprint(Field(&a, "eventTime")), fmt.Sprint(Field(&b, "eventTime")))
-	})
-	var out []Event
-	for _, u := range list {
-		e := Event{Count: 1}
-		e.Type, _ = Field(&u, "type").(string)
-		e.Reason, _ = Field(&u, "reason").(string)
-		e.Note, _ = Field(&u, "note").(string)
-		if n, ok := Field(&u, "series", "count").(int64); ok {
-			e.Count = n
-		}
-		out = append(out, e)
-	}
-	return out
-}
-
-// CountEvents is how often an object's Events have this reason.
-func (s *Scene) CountEvents(t *testing.T, name, reason string) int64 {
-	t.Helper()
-	var n int64
-	for _, e := range s.Events(t, name) {
-		if e.Reason == reason {
-			n += e.Count
-		}
-	}
-	return n
-}
-
-// Mark is the present end of the audit log.
-func (s *Scene) Mark(t *testing.T) controlplane.Position {
-	t.Helper()
-	pos, err := s.Cluster.Audit().Mark(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pos
-}
-
-// Writes are what operators have asked the API server to change in the scene's namespace since a position of the log, dry
-// runs and refusals too.
-func (s *Scene) Writes(t *testing.T, since controlplane.Position) []controlplane.Write {
-	t.Helper()
-	writes, err := s.Cluster.Audit().Writes(t.Context(), since, operatorAgent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.DeleteFunc(writes, func(w controlplane.Write) bool { return w.Namespace != s.Namespace })
 }

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -80,6 +81,9 @@ func (p *Process) Tail() string {
 	all := strings.Split(strings.TrimSpace(p.Log()), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal to the process.
 func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
@@ -157,6 +161,44 @@ func (p *Process) Get(ctx context.Context, path string) (status int, body string
 	defer resp.Body.Close() //nolint:errcheck // only read from
 	data, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, strings.TrimSpace(string(data)), err
+}
+
+// Metric is the sum of the samples in /metrics of series, 0 when there is none. A series is a name, which stands for
+// all its labels, or a name with all labels: otelier_reconcile_duration_seconds_count{outcome="success"}.
+func (p *Process) Metric(ctx context.Context, series string) (float64, error) {
+	status, body, err := p.Get(ctx, "/metrics")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s", status, body)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("/metrics: %w", err)
+	}
+	sum := 0.0
+	for _, m := range regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(series)+`(?:\{.*\})? (\S+)$`).FindAllStringSubmatch(body, -1) {
+		n, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			return 0, fmt.Errorf("/metrics: %s: %w", series, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// WaitPasses waits until the operator has made as many passes over collectors, whatever came of them, and has nothing more to do: of
+// an operator that has just been started, over each of the collectors that are there.
+func (p *Process) WaitPasses(ctx context.Context, collectors int) error {
+	return p.Wait(ctx, "a pass over every collector", func(ctx context.Context) error {
+		passes, err := p.Metric(ctx, "otelier_reconcile_duration_seconds_count")
+		waiting, err2 := p.Metric(ctx, `workqueue_depth`)
+		working, err3 := p.Metric(ctx, `workqueue_unfinished_work_seconds`)
+		if err := errors.Join(err, err2, err3); err != nil {
+			return err
+		}
+		if passes < float64(collectors) || waiting > 0 || working > 0 {
+			return fmt.Errorf("%v passes over %d collectors, %v in the queue, %v s of work unfinished", passes, collectors, waiting, working)
+		}
+		return nil
+	})
 }
 
 // Defects are the lines of the log that no run may have: reports of the race detector, and panics.

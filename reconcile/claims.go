@@ -1,0 +1,203 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// dependents are the changes to what a StatefulSet has made, and does not change by itself: claims that are smaller than their template,
+// and pods that a StatefulSet with another selector has left.
+func (p *Planner) dependents(in Input, set *Change, plan *Plan) ([]Change, error) {
+	var out []Change
+	for _, g := range growing(set.Want, in.Claims) {
+		c := Change{ID: idOf(g.claim), Action: ActionUpdate, Live: g.claim, Want: g.intent(), stage: crds.StageClaims}
+		expandable, known := in.Expandable[g.class()]
+		switch refused := in.Refused[c.ID]; {
+		case g.shrinks:
+			plan.Notes = append(plan.Notes, g.note("claims can't shrink"))
+			continue
+		case known && !expandable:
+			plan.Notes = append(plan.Notes, g.note(fmt.Sprintf("its storage class %s does not allow expansion", g.class())))
+			continue
+		case refused != "":
+			plan.Notes = append(plan.Notes, g.note(refused))
+			continue
+		}
+		var err error
+		if c.delta, err = p.delta(c.Live, c.Want); err != nil {
+			return nil, err
+		}
+		c.Fields = c.delta.fields(c.Live)
+		out = append(out, c)
+	}
+	if set.Live != nil {
+		if pod := lacking(set, in.Pods); pod != nil {
+			out = append(out, Change{
+				ID: idOf(pod), Action: ActionDelete, Live: pod, stage: crds.StageClaims,
+				Because: "lacks a claim of its StatefulSet, which can't add volumes to a pod that is there",
+			})
+		}
+		return out, nil
+	}
+	for _, pod := range orphans(set.Want, in.Pods) {
+		out = append(out, relabelled(set.Want, pod))
+	}
+	return out, nil
+}
+
+// growth is a claim whose size is not what its template says.
+type growth struct {
+	claim     *unstructured.Unstructured
+	has, want resource.Quantity
+	shrinks   bool
+}
+
+// growing are the claims of a StatefulSet that have another size than their template, by name. Claims of pods that are not there now
+// are among them: they are used again when it is scaled out.
+func growing(set *unstructured.Unstructured, claims []*unstructured.Unstructured) []growth {
+	var out []growth
+	for name, want := range templateSizes(set) {
+		for _, claim := range claims {
+			if !ordinalOf(claim.GetName(), name+"-"+set.GetName()) || claim.GetDeletionTimestamp() != nil {
+				continue
+			}
+			has, err := resource.ParseQuantity(nested(claim, "spec", "resources", "requests", "storage"))
+			if err != nil || has.Cmp(want) == 0 {
+				continue
+			}
+			out = append(out, growth{claim, has, want, has.Cmp(want) > 0})
+		}
+	}
+	slices.SortFunc(out, func(a, b growth) int { return strings.Compare(a.claim.GetName(), b.claim.GetName()) })
+	return out
+}
+
+func templateSizes(set *unstructured.Unstructured) map[string]resource.Quantity {
+	out := map[string]resource.Quantity{}
+	templates, _, _ := unstructured.NestedSlice(set.Object, "spec", "volumeClaimTemplates")
+	for _, t := range templates {
+		m, ok := t.(map[string]any)
+		if !ok {
+			continue
+		}
+		u := &unstructured.Unstructured{Object: m}
+		if size, err := resource.ParseQuantity(nested(u, "spec", "resources", "requests", "storage")); err == nil {
+			out[u.GetName()] = size
+		}
+	}
+	return out
+}
+
+func nested(u *unstructured.Unstructured, path ...string) string {
+	s, _, _ := unstructured.NestedString(u.Object, path...)
+	return s
+}
+
+// ordinalOf tells whether name is base with an ordinal.
+func ordinalOf(name, base string) bool {
+	ordinal, ok := strings.CutPrefix(name, base+"-")
+	return ok && ordinal != "" && strings.Trim(ordinal, "0123456789") == ""
+}
+
+func (g growth) class() string { return nested(g.claim, "spec", "storageClassName") }
+
+// intent is the claim with its new size, and nothing else. With the UID it can't make a claim that is gone.
+func (g growth) intent() *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+		"spec": map[string]any{"resources": map[string]any{"requests": map[string]any{"storage": g.want.String()}}},
+	}}
+	u.SetNamespace(g.claim.GetNamespace())
+	u.SetName(g.claim.GetName())
+	u.SetUID(g.claim.GetUID())
+	return u
+}
+
+func (g growth) note(why string) Note {
+	return Note{NoteClaimsNotExpanded, idOf(g.claim), fmt.Sprintf("stays at %s instead of %s: %s", g.has.String(), g.want.String(), why)}
+}
+
+// orphans are pods that bear the names of a StatefulSet's, have no controller, and don't fit its selector.
+func orphans(set *unstructured.Unstructured, pods []*unstructured.Unstructured) []*unstructured.Unstructured {
+	selector, _, _ := unstructured.NestedStringMap(set.Object, "spec", "selector", "matchLabels")
+	var out []*unstructured.Unstructured
+	for _, pod := range pods {
+		fits := true
+		for k, v := range selector {
+			fits = fits && pod.GetLabels()[k] == v
+		}
+		if !fits && ordinalOf(pod.GetName(), set.GetName()) && metav1.GetControllerOfNoCopy(pod) == nil && pod.GetDeletionTimestamp() == nil {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// relabelled makes a pod one that the new StatefulSet adopts instead of being kept from making its own.
+func relabelled(set, pod *unstructured.Unstructured) Change {
+	selector, _, _ := unstructured.NestedStringMap(set.Object, "spec", "selector", "matchLabels")
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Pod"}}
+	u.SetNamespace(pod.GetNamespace())
+	u.SetName(pod.GetName())
+	u.SetUID(pod.GetUID())
+	u.SetLabels(selector)
+	c := Change{ID: idOf(pod), Action: ActionUpdate, Live: pod, Want: u, stage: crds.StageServices}
+	for k, v := range selector {
+		if old := pod.GetLabels()[k]; old != v {
+			c.Fields = append(c.Fields, FieldChange{Path: ".metadata.labels." + k, Op: FieldSet, Old: old, New: v})
+		}
+	}
+	slices.SortFunc(c.Fields, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
+	return c
+}
+
+// lacking is the next pod to make anew because it lacks a claim that its StatefulSet has come to want. The StatefulSet controller only
+// fails at such pods (k8s.io/kubernetes/pkg/controller/statefulset, storageMatches): in the order of their ordinals, so that is the
+// order here too, one at a time, and only while the others are ready.
+func lacking(set *Change, pods []*unstructured.Unstructured) *unstructured.Unstructured {
+	if set.Live.GetDeletionTimestamp() != nil || set.Action == ActionReplace || set.Problem != nil {
+		return nil
+	}
+	var next *unstructured.Unstructured
+	for _, pod := range pods {
+		owner := metav1.GetControllerOfNoCopy(pod)
+		if owner == nil || owner.UID != set.Live.GetUID() {
+			continue
+		}
+		lacks := false
+		for name := range templateSizes(set.Live) {
+			lacks = lacks || !slices.Contains(claimsOf(pod), name+"-"+pod.GetName())
+		}
+		switch {
+		case pod.GetDeletionTimestamp() != nil, !lacks && !podReady(pod):
+			return nil
+		case lacks && (next == nil || ordinal(pod) < ordinal(next)):
+			next = pod
+		}
+	}
+	return next
+}
+
+// podReady reads a pod as slimPod leaves it: with the conditions that don't hold.
+func podReady(pod *unstructured.Unstructured) bool {
+	ready := conditionOf(pod, "Ready")
+	return valueAt[string](pod.Object, "status", "phase") == "Running" && (ready == nil || ready["status"] == "True")
+}
+
+// ordinal of a StatefulSet's pod.
+func ordinal(pod *unstructured.Unstructured) int {
+	name := pod.GetName()
+	n, err := strconv.Atoi(name[strings.LastIndex(name, "-")+1:])
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,191 @@
+package reconcile
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+	"sigs.k8s.io/structured-merge-diff/v6/value"
+)
+
+// fields are the changes of a delta. What appears or goes as a whole is one change.
+func (d *delta) fields(live *unstructured.Unstructured) []FieldChange {
+	if d.empty() {
+		return nil
+	}
+	out := changes(d.set, d.unset, live.Object, d.next.Object)
+	values := d.set.Union(d.unset)
+	for i := range out {
+		for _, c := range d.conflicts {
+			if within(c.path.String(), out[i].Path) && !slices.Contains(out[i].TakenFrom, c.from) {
+				out[i].TakenFrom = append(out[i].TakenFrom, c.from)
+			}
+		}
+		sortOwners(out[i].TakenFrom)
+	}
+	only := func(s *fieldpath.Set, op FieldOp) {
+		s.Leaves().Difference(values).Iterate(func(p fieldpath.Path) {
+			v, there := lookup(live.Object, p)
+			if !there || covered(out, p) {
+				return
+			}
+			out = append(out, FieldChange{Path: p.String(), Op: op, Old: v, New: v})
+		})
+	}
+	only(d.owns, FieldOwn)
+	only(d.disowns, FieldRelease)
+	if d.reordered {
+		out = append(out, reordered("", live.Object, d.next.Object)...)
+	}
+	sortChanges(out)
+	return out
+}
+
+func sortChanges(changes []FieldChange) {
+	slices.SortFunc(changes, func(a, b FieldChange) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.Op), string(b.Op)))
+	})
+}
+
+func covered(changes []FieldChange, p fieldpath.Path) bool {
+	path := p.String()
+	return slices.ContainsFunc(changes, func(c FieldChange) bool { return c.Op != FieldOwn && c.Op != FieldRelease && within(path, c.Path) })
+}
+
+// within tells whether path is root or below it.
+func within(path, root string) bool {
+	rest, ok := strings.CutPrefix(path, root)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// changes turns sets of paths into changes between two trees, each at the highest path that only one of them has.
+func changes(set, unset *fieldpath.Set, from, to map[string]any) []FieldChange {
+	seen := map[string]FieldChange{}
+	add := func(p fieldpath.Path) {
+		p = p.Copy()
+		n := highest(p, from, to)
+		old, was := lookup(from, p[:n])
+		now, is := lookup(to, p[:n])
+		if was && is && n == len(p) && !leaf(old) && !leaf(now) {
+			return // something below it changes
+		}
+		if !was && !is {
+			return
+		}
+		c := FieldChange{Path: p[:n].String(), Op: FieldSet, Old: old, New: now}
+		if !is {
+			c.Op = FieldUnset
+		}
+		seen[c.Path] = c
+	}
+	set.Iterate(add)
+	unset.Iterate(add)
+	return slices.DeleteFunc(slices.Collect(maps.Values(seen)), func(c FieldChange) bool {
+		for path := range seen {
+			if path != c.Path && within(c.Path, path) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// highest is the length of the shortest prefix of p that is in one of the trees only; all of it when both have it.
+func highest(p fieldpath.Path, from, to map[string]any) int {
+	for n := 1; n < len(p); n++ {
+		_, was := lookup(from, p[:n])
+		_, is := lookup(to, p[:n])
+		if was != is {
+			return n
+		}
+	}
+	return len(p)
+}
+
+func leaf(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		return len(v) == 0
+	case []any:
+		return true // atomic, or else a path below it is in the set too, and wins
+	default:
+		return true
+	}
+}
+
+// lookup finds what a path leads to. Elements of associative lists are found by their keys; a key field that an element lacks has
+// its default, and matches.
+func lookup(root any, path fieldpath.Path) (any, bool) {
+	at := root
+	for _, e := range path {
+		var ok bool
+		if at, ok = step(at, e); !ok {
+			return nil, false
+		}
+	}
+	return at, true
+}
+
+func step(at any, e fieldpath.PathElement) (any, bool) {
+	switch {
+	case e.FieldName != nil:
+		m, ok := at.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		v, ok := m[*e.FieldName]
+		return v, ok
+	case e.Index != nil:
+		list, ok := at.([]any)
+		if !ok || *e.Index >= len(list) {
+			return nil, false
+		}
+		return list[*e.Index], true
+	}
+	list, ok := at.([]any)
+	if !ok {
+		return nil, false
+	}
+	for _, item := range list {
+		if e.Value != nil && value.Equals(*e.Value, value.NewValueInterface(item)) {
+			return item, true
+		}
+		if e.Key != nil && hasKey(item, *e.Key) {
+			return item, true
+		}
+	}
+	return nil, false
+}
+
+func hasKey(item any, key value.FieldList) bool {
+	m, ok := item.(map[string]any)
+	if !ok {
+		return false
+	}
+	for _, f := range key {
+		if v, there := m[f.Name]; there && !value.Equals(f.Value, value.NewValueInterface(v)) {
+			return false
+		}
+	}
+	return true
+}
+
+// reordered are the lists that have the same elements in another order.
+func reordered(path string, from, to any) []FieldChange {
+	var out []FieldChange
+	switch a := from.(type) {
+	case map[string]any:
+		b, _ := to.(map[string]any)
+		for k, v := range a {
+			out = append(out, reordered(path+"."+k, v, b[k])...)
+		}
+	case []any:
+		if digest(from) != digest(to) {
+			out = append(out, FieldChange{Path: path, Op: FieldReorder, Old: from, New: to})
+		}
+	}
+	return out
+}

@@ -1,0 +1,88 @@
+package reconcile
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// yieldReplicas returns the intent for a workload without its replicas, and says so, while they are an autoscaler's: somebody's who has
+// set them through the scale subresource. What the spec said then is kept in an annotation; once it says another number, it counts
+// again, and the workload goes straight there.
+//
+// Server-side apply sets a field that nobody applies any more back to its default, so as long as we alone own the replicas, the
+// live number is applied.
+func yieldReplicas(c *crds.Collector, want, live *unstructured.Unstructured) (*unstructured.Unstructured, *Note, error) {
+	n, ok, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
+	if !ok {
+		return want, nil, nil
+	}
+	spec := strconv.FormatInt(n, 10)
+	if live == nil {
+		// While a StatefulSet is made anew, the status remembers.
+		if c.Status.Scale == nil || !meta.IsStatusConditionTrue(c.Status.Conditions, crds.ConditionReplicasYielded) {
+			return want, nil, nil
+		}
+		return yielded(want, spec, new(c.Status.Scale.Replicas)), yieldNote(want, spec, nil), nil
+	}
+	owners, err := ownersOf(live)
+	if err != nil {
+		return nil, nil, err
+	}
+	path := fieldpath.MakePathOrDie("spec", "replicas")
+	others := owners.others(path)
+	at, since := live.GetAnnotations()[crds.AnnotationReplicasYielded]
+	now, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas")
+	switch {
+	case since && at != spec:
+		return want, nil, nil
+	case !since && (now == n || !scaler(c, others)):
+		return want, nil, nil
+	case len(others) == 0:
+		return yielded(want, spec, &now), yieldNote(want, spec, nil), nil
+	}
+	return yielded(want, spec, nil), yieldNote(want, spec, others), nil
+}
+
+// scaler tells whether one of the owners is an autoscaler. People scale too, with kubectl: that counts when the spec says that the
+// number is not its own.
+func scaler(c *crds.Collector, owners []Owner) bool {
+	for _, o := range owners {
+		if o.Subresource == "scale" && (c.Spec.Autoscaler != nil || !strings.HasPrefix(o.Manager, "kubectl")) {
+			return true
+		}
+	}
+	return false
+}
+
+func yielded(want *unstructured.Unstructured, spec string, replicas *int64) *unstructured.Unstructured {
+	out := want.DeepCopy()
+	annotations := out.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[crds.AnnotationReplicasYielded] = spec
+	out.SetAnnotations(annotations)
+	if m, ok := out.Object["spec"].(map[string]any); ok {
+		delete(m, "replicas")
+		if replicas != nil {
+			m["replicas"] = *replicas
+		}
+	}
+	return out
+}
+
+func yieldNote(want *unstructured.Unstructured, spec string, owners []Owner) *Note {
+	by := "somebody else"
+	if len(owners) > 0 {
+		by = owners[0].Manager
+	}
+	return &Note{NoteReplicasYielded, idOf(want), fmt.Sprintf(
+		"the number of replicas is set by %s; spec.replicas (%s) counts again when it changes", by, spec)}
+}

@@ -1,0 +1,61 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// announcePlan says what would be done, each time it is something else: in the log, in an Event and in a metric.
+func (p *pass) announcePlan(plan *Plan) {
+	counts := map[Action]int{}
+	var lines []string
+	for i := range plan.Changes {
+		c := &plan.Changes[i]
+		if c.Action != ActionNone {
+			counts[c.Action]++
+			lines = append(lines, c.summary())
+		}
+	}
+	said := digest(lines)
+	news := false
+	p.remember(p.key(), func(m *memory) {
+		news = m.plan != said
+		m.plan = said
+		for a, n := range m.planned {
+			p.metrics.planned.WithLabelValues(string(a)).Sub(float64(n))
+		}
+		for a, n := range counts {
+			p.metrics.planned.WithLabelValues(string(a)).Add(float64(n))
+		}
+		m.planned = counts
+	})
+	if !news {
+		return
+	}
+	for _, line := range lines {
+		p.log.Info("planned", "collector", p.key(), "change", line)
+	}
+	if len(lines) > 0 {
+		p.event(p.collector, crds.ReasonPlanned, strings.Join(lines, "; "))
+	}
+}
+
+// summary says in one line what happens to an object, without values: they may be secret.
+func (c *Change) summary() string {
+	out := fmt.Sprintf("%s %s", c.Action, c.ID)
+	switch {
+	case c.Problem != nil:
+		return out + ": " + c.Problem.Message
+	case c.Action == ActionReplace:
+		return out + " for " + strings.Join(c.Immutable, ", ")
+	case c.Action == ActionUpdate:
+		var paths []string
+		for _, f := range c.Fields {
+			paths = append(paths, f.Path)
+		}
+		return out + ": " + few(paths)
+	}
+	return out
+}

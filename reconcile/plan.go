@@ -1,0 +1,116 @@
+package reconcile
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/otelier/otelier/crds"
+)
+
+// Objects are what is live, by ID. The fieldsV1 of their managedFields are strings that hold JSON: see slim.
+type Objects map[ID]*unstructured.Unstructured
+
+// Action is what is to be done with an object.
+type Action string
+
+// The actions.
+const (
+	ActionNone    Action = "unchanged"
+	ActionCreate  Action = "create"
+	ActionUpdate  Action = "update"
+	ActionReplace Action = "replace" // deleted, but not what depends on it, and made anew
+	ActionDelete  Action = "delete"
+)
+
+// Plan is what one pass over a collector would do. It is a value: making it changes nothing.
+type Plan struct {
+	Collector types.NamespacedName
+	// Changes in the order in which they are carried out: stage by stage, then what is deleted. Unchanged objects are among them.
+	Changes []Change
+	// Notes are what the plan can't or does not change, and why.
+	Notes []Note
+}
+
+// Change is what happens to one object.
+type Change struct {
+	ID     ID
+	Action Action
+	// Want is what is applied; nil when the object is deleted.
+	Want *unstructured.Unstructured
+	// Live is nil when the object is created.
+	Live *unstructured.Unstructured
+	// Fields that change in an object that is there, by path.
+	Fields []FieldChange
+	// Immutable are the paths among them that can't be changed in place, and so force a replacement.
+	Immutable []string
+	// Because says why an object is deleted.
+	Because string
+	// Problem is why this can't be done: the object is somebody else's.
+	Problem *Problem
+
+	stage     crds.Stage
+	delta     delta
+	predicted *unstructured.Unstructured // Live after the change, as structured-merge-diff has it
+}
+
+// FieldOp is what happens to a field.
+type FieldOp string
+
+// The operations on fields.
+const (
+	FieldSet     FieldOp = "set"     // appears, or gets another value
+	FieldUnset   FieldOp = "unset"   // goes, or falls back to the API server's default
+	FieldOwn     FieldOp = "own"     // has the wanted value already, and is owned by us from now on
+	FieldRelease FieldOp = "release" // keeps its value, and is not owned by us any more
+	FieldReorder FieldOp = "reorder" // the elements of a list
+)
+
+// FieldChange is what happens to one field, or to a part of an object that appears or goes as a whole.
+type FieldChange struct {
+	// Path is such as .spec.template.spec.containers[name="otc-container"].image (fieldpath.Path.String).
+	Path string
+	Op   FieldOp
+	// Old and New are values as in JSON; nil where there is none. Without a prediction New of an unset field is nil, although the
+	// API server may set a default.
+	Old, New any
+	// TakenFrom are the other managers that own the field now and lose it.
+	TakenFrom []Owner
+}
+
+// Owner is who has set a field, from managedFields.
+type Owner struct {
+	Manager     string
+	Operation   string // Apply or Update
+	Subresource string // such as scale; empty for the object itself
+	APIVersion  string
+	// Time of the manager's last change to the object; zero where the API server keeps none, as for scale.
+	Time time.Time
+}
+
+// NoteKind is what a note is about.
+type NoteKind string
+
+// The kinds of notes. Each is a condition of the same meaning in the status.
+const (
+	NoteReplicasYielded   NoteKind = crds.ConditionReplicasYielded
+	NoteClaimsNotExpanded NoteKind = crds.ConditionClaimsNotExpanded
+)
+
+// Note is something that stays as it is although the spec says otherwise.
+type Note struct {
+	Kind    NoteKind
+	ID      ID
+	Message string
+}
+
+// Empty tells whether there is nothing to do.
+func (p *Plan) Empty() bool {
+	for i := range p.Changes {
+		if p.Changes[i].Action != ActionNone {
+			return false
+		}
+	}
+	return true
+}
