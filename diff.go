@@ -146,7 +146,7 @@ func (c *diffCmd) collectors(ctx context.Context, io streams, d *differ) ([]show
 	if c.Name != "" {
 		found = slices.DeleteFunc(found, func(u *unstructured.Unstructured) bool { return u.GetName() != c.Name })
 		if len(found) == 0 {
-			return nil, fmt.Errorf("there is no %s %s in namespace %s", crds.Kind, c.Name, c.Namespace)
+			return nil, fmt.Errorf("%s %s: not found in namespace %s", crds.Kind, c.Name, c.Namespace)
 		}
 	}
 	if len(found) == 0 && namespace != "" {

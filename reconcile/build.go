@@ -38,6 +38,8 @@ type Input struct {
 	Refused map[ID]string
 	// Settled objects were found to need nothing: as long as neither they nor the intent change, that holds.
 	Settled map[ID]settled
+	// Carried is what others had set in objects that were deleted to be made anew.
+	Carried map[ID]*carried
 }
 
 // settled is an object's version together with the digest of an intent over which it changes nothing.
@@ -93,6 +95,12 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 			plan.Notes = append(plan.Notes, *note)
 		}
 	}
+	if c.carried = in.Carried[c.ID]; c.carried != nil {
+		c.rendered = c.Want
+		if c.Want, err = p.with(c.Want, c.carried); err != nil {
+			return c, err
+		}
+	}
 	switch {
 	case c.Live == nil:
 		c.Action = ActionCreate
@@ -114,6 +122,8 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 	}
 	c.Fields = c.delta.fields(c.Live)
 	switch c.Immutable = c.delta.immutablePaths(k); {
+	case c.delta.empty() && c.carried != nil:
+		c.Action = ActionUpdate // made anew, but its owners are not set yet
 	case c.delta.empty():
 	case len(c.Immutable) > 0:
 		c.Action = ActionReplace

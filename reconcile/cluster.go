@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +22,8 @@ type Cluster interface {
 	Apply(ctx context.Context, obj *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error)
 	// ApplyStatus writes the status of a collector; obj has its name, UID and status.
 	ApplyStatus(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error)
+	// SetOwners replaces the managedFields of the object if it is still the one with this UID, and returns it as it is then.
+	SetOwners(ctx context.Context, id ID, uid types.UID, owners []metav1.ManagedFieldsEntry) (*unstructured.Unstructured, error)
 	// Delete deletes the object if it is still the one with this UID.
 	Delete(ctx context.Context, id ID, uid types.UID, propagation metav1.DeletionPropagation) error
 }
@@ -64,6 +67,20 @@ func (c *cluster) Apply(ctx context.Context, obj *unstructured.Unstructured, dry
 func (c *cluster) ApplyStatus(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	r := c.client.Resource(crds.CollectorResource()).Namespace(obj.GetNamespace())
 	return r.ApplyStatus(ctx, obj.GetName(), obj, applyOptions(false))
+}
+
+func (c *cluster) SetOwners(
+	ctx context.Context, id ID, uid types.UID, owners []metav1.ManagedFieldsEntry,
+) (*unstructured.Unstructured, error) {
+	r, err := c.resource(id)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid, "managedFields": owners}})
+	if err != nil {
+		return nil, err
+	}
+	return r.Patch(ctx, id.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: crds.FieldManager})
 }
 
 func (c *cluster) Delete(ctx context.Context, id ID, uid types.UID, propagation metav1.DeletionPropagation) error {

@@ -25,6 +25,7 @@ type delta struct {
 	conflicts     []conflict     // what is taken from others
 	reordered     bool           // only the order of elements changes
 	next          *unstructured.Unstructured
+	after         ownership // of next
 }
 
 type conflict struct {
@@ -143,7 +144,7 @@ func (d *differ) apply(l, w *typed.TypedValue, version fieldpath.APIVersion, own
 		}
 		u = &unstructured.Unstructured{Object: m}
 	}
-	out.next = u
+	out.next, out.after = u, ownership{after, owners.who}
 	return out, nil
 }
 

@@ -149,16 +149,18 @@ func (p *pass) do(ctx context.Context, c *Change) error {
 		p.wrote(p.key(), c.ID, got.GetResourceVersion())
 		return nil
 	}
+	left, err := p.planner.delta(got, c.Want)
+	if err == nil {
+		p.attempted(p.key(), c, got, left.fields(got), p.clock.Now())
+	}
+	if got, err = p.restore(ctx, c, got); err != nil {
+		return err
+	}
 	packFields(got)
 	p.mu.Lock()
 	p.live[c.ID] = got
 	p.mu.Unlock()
 	p.wrote(p.key(), c.ID, got.GetResourceVersion())
-	left, err := p.planner.delta(got, c.Want)
-	if err != nil {
-		return nil //nolint:nilerr // the object was applied; what it is like now the next pass will find out
-	}
-	p.attempted(p.key(), c, got, left.fields(got), p.clock.Now())
 	return nil
 }
 
@@ -241,7 +243,7 @@ func (p *pass) took(c *Change) {
 	}
 	names := strings.Join(slices.Sorted(maps.Keys(from)), ", ")
 	p.metrics.takenBack.WithLabelValues(c.ID.Kind).Add(float64(len(paths)))
-	p.event(p.collector, crds.ReasonFieldTakenBack, fmt.Sprintf("%s: %s taken back from %s", c.ID, few(paths), names))
+	p.event(c.Live, crds.ReasonFieldTakenBack, fmt.Sprintf("%s: %s taken back from %s", c.ID, few(paths), names))
 }
 
 // few names the first paths, and how many more there are.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type memory struct {
 	attempts map[ID]attempts
 	gone     map[ID]types.UID // deleted, and perhaps still in the cache
 	replaced map[ID]int64     // generation of the collector for which it was last made anew
+	carried  map[ID]*carried
 	claims   map[ID]claimRefusal
 	refused  *refusal
 	status   time.Time // when the status was last written
@@ -40,7 +42,7 @@ func (e *engine) remember(key types.NamespacedName, use func(*memory)) {
 	if m == nil {
 		m = &memory{
 			written: map[schema.GroupVersionResource]string{}, settled: map[ID]settled{}, attempts: map[ID]attempts{},
-			gone: map[ID]types.UID{}, replaced: map[ID]int64{}, claims: map[ID]claimRefusal{},
+			gone: map[ID]types.UID{}, replaced: map[ID]int64{}, carried: map[ID]*carried{}, claims: map[ID]claimRefusal{},
 		}
 		e.memory[key] = m
 	}
@@ -120,7 +122,7 @@ func (e *engine) stale(key types.NamespacedName) time.Duration {
 func (p *pass) recall(in *Input) {
 	now := p.clock.Now()
 	p.remember(p.key(), func(m *memory) {
-		in.Settled, in.Refused = map[ID]settled{}, map[ID]string{}
+		in.Settled, in.Refused, in.Carried = map[ID]settled{}, map[ID]string{}, maps.Clone(m.carried)
 		for id, s := range m.settled {
 			in.Settled[id] = s
 		}
@@ -169,8 +171,13 @@ func (p *pass) settle(plan *Plan) {
 	})
 }
 
-func (p *pass) replaced(c *Change) {
-	p.remember(p.key(), func(m *memory) { m.replaced[c.ID] = p.collector.Generation })
+func (p *pass) replaced(c *Change, theirs *carried) {
+	p.remember(p.key(), func(m *memory) {
+		m.replaced[c.ID] = p.collector.Generation
+		if delete(m.carried, c.ID); theirs != nil {
+			m.carried[c.ID] = theirs
+		}
+	})
 }
 
 func (p *pass) replacedBefore(c *Change) (before bool) {

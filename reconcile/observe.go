@@ -1,8 +1,11 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -11,10 +14,14 @@ import (
 func (p *pass) announcePlan(plan *Plan) {
 	counts := map[Action]int{}
 	var lines []string
+	var first *unstructured.Unstructured
 	for i := range plan.Changes {
 		c := &plan.Changes[i]
 		if c.Action != ActionNone {
 			counts[c.Action]++
+			if first == nil {
+				first = cmp.Or(c.Live, c.Want)
+			}
 			lines = append(lines, c.summary())
 		}
 	}
@@ -38,7 +45,7 @@ func (p *pass) announcePlan(plan *Plan) {
 		p.log.Info("planned", "collector", p.key(), "change", line)
 	}
 	if len(lines) > 0 {
-		p.event(p.collector, crds.ReasonPlanned, strings.Join(lines, "; "))
+		p.event(first, crds.ReasonPlanned, strings.Join(lines, "; "))
 	}
 }
 

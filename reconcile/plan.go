@@ -50,9 +50,11 @@ type Change struct {
 	// Problem is why this can't be done: the object is somebody else's.
 	Problem *Problem
 
-	stage     crds.Stage
-	delta     delta
-	predicted *unstructured.Unstructured // Live after the change, as structured-merge-diff has it
+	stage crds.Stage
+	delta delta
+	// carried is of an object that is made anew; Want is then what was rendered with the fields of others.
+	carried  *carried
+	rendered *unstructured.Unstructured
 }
 
 // FieldOp is what happens to a field.

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/otelier/otelier/crds"
@@ -64,10 +65,15 @@ func (p *pass) announce(was crds.Status, conditions []metav1.Condition) {
 	}
 }
 
-// event tells of something that was done, and that no condition says.
-func (e *engine) event(c *crds.Collector, reason, message string) {
-	e.log.Info(message, "collector", c.Namespace+"/"+c.Name, "reason", reason)
-	e.recorder.Eventf(reference(c), nil, corev1.EventTypeNormal, reason, "Reconcile", "%s", noteOf(message))
+// event tells of something that was done about an object, and that no condition says. With the version of the object, Events are told
+// apart that would else be taken for one that comes again and again.
+func (p *pass) event(about *unstructured.Unstructured, reason, message string) {
+	p.log.Info(message, "collector", p.key().String(), "reason", reason)
+	related := &corev1.ObjectReference{
+		APIVersion: about.GetAPIVersion(), Kind: about.GetKind(), Namespace: about.GetNamespace(), Name: about.GetName(), UID: about.GetUID(),
+		ResourceVersion: about.GetResourceVersion(),
+	}
+	p.recorder.Eventf(reference(p.collector), related, corev1.EventTypeNormal, reason, "Reconcile", "%s", noteOf(message))
 }
 
 // watchProgress completes what was observed by what is known of earlier passes, and returns when to look again although nothing

@@ -66,11 +66,32 @@ func (p *pass) replace(ctx context.Context, c *Change) error {
 	if c.ID.Kind == "StatefulSet" {
 		propagation = metav1.DeletePropagationOrphan
 	}
+	theirs, err := p.planner.carry(&c.delta)
+	if err != nil {
+		return err
+	}
 	if err := p.delete(ctx, c, propagation); err != nil {
 		return err
 	}
-	p.replaced(c)
+	p.replaced(c, theirs)
 	p.pending = true
-	p.event(p.collector, crds.ReasonReplaced, fmt.Sprintf("%s: made anew, because %s can't be changed in place", c.ID, strings.Join(c.Immutable, ", ")))
+	p.event(c.Live, crds.ReasonReplaced, fmt.Sprintf("%s: made anew, because %s can't be changed in place", c.ID, strings.Join(c.Immutable, ", ")))
 	return nil
+}
+
+// restore gives back to others what they owned in an object that was made anew. A kill of the process between the deletion and here
+// loses their fields.
+func (p *pass) restore(ctx context.Context, c *Change, got *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if c.carried == nil {
+		return got, nil
+	}
+	owners, err := p.planner.ownersWith(c.rendered, c.carried, p.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	if got, err = p.cluster.SetOwners(ctx, c.ID, got.GetUID(), owners); err != nil {
+		return nil, apiProblem("set owners of fields", c.ID, err)
+	}
+	p.remember(p.key(), func(m *memory) { delete(m.carried, c.ID) })
+	return got, nil
 }

@@ -117,7 +117,7 @@ func scenarios() []scenario {
 
 const (
 	deploymentMode, daemonSetMode, statefulSetMode = crds.ModeDeployment, crds.ModeDaemonSet, crds.ModeStatefulSet
-	workload                                       = "a-collector"
+	workloadOfA                                    = "a-collector"
 )
 
 func ordinaryScenarios() []scenario {
@@ -239,6 +239,12 @@ func replaceScenarios() []scenario {
 			keepsPods: true, remade: remade, check: claimsAre("2Gi", "2Gi"),
 		},
 		{
+			name: "another claim", before: having(statefulSetMode),
+			acts:   []deed{set([]any{claimTemplate("fast", "1Gi"), anotherTemplate()}, "spec", "volumeClaimTemplates")},
+			remade: map[string]int{"statefulset/a-collector": 1, "pod/a-collector-0": 1, "pod/a-collector-1": 1},
+			check:  claimsAre("1Gi", "1Gi", "1Gi", "1Gi"),
+		},
+		{
 			name: "claims can't grow", before: having(statefulSetMode, fixed), acts: []deed{grow("fixed", "2Gi")}, keepsPods: true, remade: remade,
 			check: claimsAre("1Gi", "1Gi"), says: []string{"ClaimsNotExpanded=True ClassNotExpandable", "Ready=True Available"},
 		},
@@ -262,6 +268,12 @@ func replaceScenarios() []scenario {
 	}
 }
 
+func anotherTemplate() any {
+	t := claimTemplate("fast", "1Gi").(map[string]any)
+	t["metadata"] = map[string]any{"name": "more"}
+	return t
+}
+
 func refusingService(w *world) error {
 	w.refuse = func(u *unstructured.Unstructured) error {
 		if u.GetKind() == "StatefulSet" && nested(u, "spec", "serviceName") == "bad" {
@@ -276,7 +288,7 @@ func refusingService(w *world) error {
 
 // adopted tells that all pods are the StatefulSet's.
 func adopted(r *outcome) error {
-	set := r.world.get(ID{"apps", "StatefulSet", "ns", workload})
+	set := r.world.get(ID{"apps", "StatefulSet", "ns", workloadOfA})
 	for _, pod := range r.world.of("Pod") {
 		if owners := pod.GetOwnerReferences(); len(owners) != 1 || owners[0].UID != set.GetUID() {
 			return fmt.Errorf("pod %s has owners %v", pod.GetName(), owners)
@@ -289,12 +301,12 @@ func adopted(r *outcome) error {
 }
 
 func foreignScenarios() []scenario {
-	scaled := foreign("StatefulSet", workload, "vpa", "scale", setting(int64(5), "spec", "replicas"))
+	scaled := foreign("StatefulSet", workloadOfA, "vpa", "scale", setting(int64(5), "spec", "replicas"))
 	yields := []string{"Ready=True Available", "ReplicasYielded=True ScaledByOther"}
 	return []scenario{
 		{
 			name: "drift is taken back", before: having(deploymentMode),
-			acts: []deed{foreign("Deployment", workload, "kubectl-edit", "", setting(int64(7), "spec", "replicas"))},
+			acts: []deed{foreign("Deployment", workloadOfA, "kubectl-edit", "", setting(int64(7), "spec", "replicas"))},
 			check: func(r *outcome) error {
 				if n := intAt(r.world.of("Deployment")[0], "spec", "replicas"); n != 2 {
 					return fmt.Errorf("there are %d replicas, want 2", n)
@@ -305,10 +317,10 @@ func foreignScenarios() []scenario {
 		{
 			name: "what others add stays", before: having(deploymentMode),
 			acts: []deed{
-				foreign("Service", workload, "kubectl-annotate", "", setting("v", "metadata", "annotations", "k")), set("two", "spec", "config"),
+				foreign("Service", workloadOfA, "kubectl-annotate", "", setting("v", "metadata", "annotations", "k")), set("two", "spec", "config"),
 			},
 			check: func(r *outcome) error {
-				if got := r.world.get(ID{"", "Service", "ns", workload}).GetAnnotations()["k"]; got != "v" {
+				if got := r.world.get(ID{"", "Service", "ns", workloadOfA}).GetAnnotations()["k"]; got != "v" {
 					return errors.New("the annotation is gone")
 				}
 				return nil
@@ -318,7 +330,7 @@ func foreignScenarios() []scenario {
 		{name: "orphaned by somebody", before: having(statefulSetMode), acts: []deed{deleteSet("Orphan")}, keepsPods: true},
 		{
 			name: "managedFields are reset", before: having(deploymentMode),
-			acts: []deed{foreign("Service", workload, "backup", "", func(u *unstructured.Unstructured) {
+			acts: []deed{foreign("Service", workloadOfA, "backup", "", func(u *unstructured.Unstructured) {
 				_ = unstructured.SetNestedSlice(u.Object, []any{map[string]any{}}, "metadata", "managedFields")
 			})},
 		},
@@ -335,14 +347,14 @@ func foreignScenarios() []scenario {
 
 func deleteSet(propagation string) deed {
 	return func(w *world) error {
-		_, err := w.delete(ID{"apps", "StatefulSet", "ns", workload}, "", metav1.DeletionPropagation(propagation))
+		_, err := w.delete(ID{"apps", "StatefulSet", "ns", workloadOfA}, "", metav1.DeletionPropagation(propagation))
 		return err
 	}
 }
 
 func replicasAre(want int64) func(*outcome) error {
 	return func(r *outcome) error {
-		set := r.world.get(ID{"apps", "StatefulSet", "ns", workload})
+		set := r.world.get(ID{"apps", "StatefulSet", "ns", workloadOfA})
 		if n := intAt(set, "spec", "replicas"); n != want {
 			return fmt.Errorf("there are %d replicas, want %d", n, want)
 		}

@@ -328,6 +328,23 @@ func (e *edge) ApplyStatus(_ context.Context, u *unstructured.Unstructured) (*un
 	})
 }
 
+func (e *edge) SetOwners(
+	_ context.Context, id ID, uid types.UID, owners []metav1.ManagedFieldsEntry,
+) (*unstructured.Unstructured, error) {
+	return e.do("own", id, true, func() (*unstructured.Unstructured, bool, error) {
+		before := e.world.get(id)
+		if before != nil && before.GetUID() != uid {
+			return nil, false, apierrors.NewConflict(resourceOf(id), id.Name, errors.New("uid mismatch"))
+		}
+		err := e.world.update(id, crds.FieldManager, "", func(u *unstructured.Unstructured) { u.SetManagedFields(owners) })
+		if err != nil {
+			return nil, false, err
+		}
+		got := e.world.get(id)
+		return got.DeepCopy(), got.GetResourceVersion() != before.GetResourceVersion(), nil
+	})
+}
+
 func (e *edge) Delete(_ context.Context, id ID, uid types.UID, propagation metav1.DeletionPropagation) error {
 	_, err := e.do("delete", id, true, func() (*unstructured.Unstructured, bool, error) {
 		moved, err := e.world.delete(id, uid, propagation)
@@ -343,7 +360,7 @@ func warm(from, to *engine) {
 	for key, m := range from.memory {
 		to.remember(key, func(out *memory) {
 			out.settled, out.attempts, out.gone = maps.Clone(m.settled), maps.Clone(m.attempts), maps.Clone(m.gone)
-			out.replaced, out.claims, out.status = maps.Clone(m.replaced), maps.Clone(m.claims), m.status
+			out.replaced, out.carried, out.claims, out.status = maps.Clone(m.replaced), maps.Clone(m.carried), maps.Clone(m.claims), m.status
 			for id, a := range out.attempts {
 				a.times = slices.Clone(a.times)
 				out.attempts[id] = a

@@ -37,9 +37,12 @@ func (w *world) statefulSet(set *unstructured.Unstructured) error {
 	ready, updated := int64(0), int64(0)
 	for i := range n {
 		name := fmt.Sprintf("%s-%d", set.GetName(), i)
+		if err := w.newClaims(set, name, selector); err != nil {
+			return err
+		}
 		pod := w.get(ID{"", "Pod", set.GetNamespace(), name})
 		if pod == nil {
-			if err := w.newPod(set, name, selector, revision); err != nil {
+			if err := w.newPod(set, name, revision); err != nil {
 				return err
 			}
 			pod = w.get(ID{"", "Pod", set.GetNamespace(), name})
@@ -92,7 +95,7 @@ func revisionOf(set *unstructured.Unstructured) string {
 	return digest(template)[:8]
 }
 
-func (w *world) newPod(set *unstructured.Unstructured, name string, selector map[string]string, revision string) error {
+func (w *world) newPod(set *unstructured.Unstructured, name, revision string) error {
 	template, _, _ := unstructured.NestedMap(set.Object, "spec", "template")
 	pod := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Pod", "spec": template["spec"],
@@ -104,11 +107,12 @@ func (w *world) newPod(set *unstructured.Unstructured, name string, selector map
 	pod.SetLabels(labels)
 	pod.SetNamespace(set.GetNamespace())
 	pod.SetName(name)
-	templates, _, _ := unstructured.NestedSlice(set.Object, "spec", "volumeClaimTemplates")
-	for _, t := range templates {
-		if err := w.newClaim(t, name, set.GetNamespace(), selector); err != nil {
-			return err
-		}
+	volumes, _, _ := unstructured.NestedSlice(pod.Object, "spec", "volumes")
+	for claim := range templateSizes(set) {
+		volumes = append(volumes, map[string]any{"name": claim, "persistentVolumeClaim": map[string]any{"claimName": claim + "-" + name}})
+	}
+	if err := unstructured.SetNestedSlice(pod.Object, volumes, "spec", "volumes"); err != nil {
+		return err
 	}
 	if _, err := w.create(pod, gcManager); err != nil {
 		return err
@@ -118,22 +122,28 @@ func (w *world) newPod(set *unstructured.Unstructured, name string, selector map
 	})
 }
 
-// newClaim makes a pod's claim from its template, unless it is there from a pod of the same name before.
-func (w *world) newClaim(template any, pod, namespace string, labels map[string]string) error {
-	m, ok := template.(map[string]any)
-	if !ok {
-		return fmt.Errorf("template is a %T", template)
+// newClaims makes a pod's claims from their templates, unless they are there from a pod of the same name before. To a pod that is there
+// without one nothing is added: that can't be changed.
+func (w *world) newClaims(set *unstructured.Unstructured, pod string, labels map[string]string) error {
+	templates, _, _ := unstructured.NestedSlice(set.Object, "spec", "volumeClaimTemplates")
+	for _, t := range templates {
+		m, ok := t.(map[string]any)
+		if !ok {
+			return fmt.Errorf("template is a %T", t)
+		}
+		claim := (&unstructured.Unstructured{Object: m}).DeepCopy()
+		claim.SetAPIVersion("v1")
+		claim.SetKind("PersistentVolumeClaim")
+		claim.SetName(claim.GetName() + "-" + pod)
+		claim.SetNamespace(set.GetNamespace())
+		claim.SetLabels(labels)
+		delete(claim.Object, "status")
+		if w.get(idOf(claim)) != nil {
+			continue
+		}
+		if _, err := w.create(claim, gcManager); err != nil {
+			return err
+		}
 	}
-	claim := (&unstructured.Unstructured{Object: m}).DeepCopy()
-	claim.SetAPIVersion("v1")
-	claim.SetKind("PersistentVolumeClaim")
-	claim.SetName(claim.GetName() + "-" + pod)
-	claim.SetNamespace(namespace)
-	claim.SetLabels(labels)
-	delete(claim.Object, "status")
-	if w.get(idOf(claim)) != nil {
-		return nil
-	}
-	_, err := w.create(claim, gcManager)
-	return err
+	return nil
 }

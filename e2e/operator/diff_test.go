@@ -117,7 +117,8 @@ func proposed(t *testing.T, s *steps.Scene, d differ) {
 	text := proposal(t, s, "web", "deployment", "{image: example.com/other:1, replicas: 5}", fmt.Sprintf("config: %q", configLevel(7)))
 	got := d.run(t, text, "-f", "-")
 	got.want(t, 1, "1 to create", "to change")
-	got.line(t, "~", `.spec.template.spec.containers[name="otc-container"].image`, `"example.com/other:1"`)
+	got.line(t, "~", `.spec.template.spec.containers[name="otc-container"].image`)
+	got.line(t, "+ example.com/other:1")
 	got.line(t, "~", ".spec.replicas", "2", "5")
 	got.line(t, "+", "ConfigMap", "web-collector-")
 	got.line(t, "+", "sampling_initial: 7")
@@ -154,6 +155,7 @@ func redacted(t *testing.T, s *steps.Scene, d differ) {
 		}
 	}
 	d.run(t, text, "-f", "-").want(t, 1, "redacted", "API_TOKEN")
+	d.run(t, text, "-f", "-", "-o", "patch").want(t, 2, "--show-secrets") // half of one would be of no use
 	d.run(t, text, "-f", "-", "--show-secrets").want(t, 1, secretToken, other)
 }
 

@@ -2,6 +2,8 @@ package steps
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,18 +37,16 @@ func (s *Scene) WantNothingLeaked(t *testing.T) {
 			there[u.GetKind()+"/"+u.GetName()] = string(u.GetUID())
 		}
 	}
-	known := map[string]string{}
+	leaked := maps.Clone(there)
 	for _, u := range s.List(t, Collectors, "") {
 		for object, uid := range Inventory(&u) {
-			known[object] = uid
+			delete(leaked, object)
 			if is, ok := there[object]; !ok || uid != "" && uid != is {
 				t.Errorf("stale: %s with UID %q is in the inventory of %s; there it has UID %q", object, uid, u.GetName(), is)
 			}
 		}
 	}
-	for object := range there {
-		if _, ok := known[object]; !ok {
-			t.Errorf("leaked: %s is there, and in no collector's inventory", object)
-		}
+	if len(leaked) > 0 {
+		t.Errorf("leaked: in no collector's inventory are %d of %d objects: %v", len(leaked), len(there), slices.Sorted(maps.Keys(leaked)))
 	}
 }

@@ -22,9 +22,11 @@ type redactor struct {
 	known   map[string]string // what is not to be quoted, and the secret that it stands for
 	quoted  []string          // the same, longest first, once learning has ended
 
-	key, envKey, placeholder, reference, scheme *regexp.Regexp
-	login, userInfo, query, pair, jsonPair      *regexp.Regexp
-	bearer, pem, comment, headerArg             *regexp.Regexp
+	key, envKey, secretName                *regexp.Regexp
+	placeholder, reference, scheme         *regexp.Regexp
+	login, userInfo, query, pair, jsonPair *regexp.Regexp
+	bearer, pem, comment, headerArg        *regexp.Regexp
+	envPath, lineKey                       *regexp.Regexp
 }
 
 func newRedactor(off bool) *redactor {
@@ -33,6 +35,7 @@ func newRedactor(off bool) *redactor {
 		off: off, numbers: map[string]int{}, known: map[string]string{},
 		key:         re(`(?i)` + secretKey),
 		envKey:      re(`(?i)` + secretKey + `|_headers$`), // OTEL_EXPORTER_OTLP_HEADERS
+		secretName:  re(`(?i)secret[-_]?(?:name|ref)$`),
 		placeholder: re(`‹redacted #\d+›`),
 		reference:   re(`\$\{(?:env|file):[^}:]*\}|\$\{[A-Za-z_]\w*\}|\$\([A-Za-z_][\w.-]*\)`),
 		scheme:      re(`(?i)^\s*(?:bearer|basic|token|apikey)?[\s:]*$`),
@@ -46,11 +49,21 @@ func newRedactor(off bool) *redactor {
 		bearer:    re(`(\bBearer\s+)([A-Za-z0-9._~+/=-]{8,})`),
 		pem:       re(`(?s)()(-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))`),
 		comment:   re(`(?i)(#.*?[\w./-]*(?:` + secretKey + `)[\w./-]*["']?\s*[:=]\s*)(\S.*)$`),
+		envPath:   re(`\.env\[name=("(?:[^"\\]|\\.)*")\]\.value$`),
+		lineKey:   re(`(?i)^([ \t]*)((?:-[ \t]+)*["']?[^\s:#]*(?:` + secretKey + `)[^\s:]*["']?[ \t]*:)[ \t]*`),
 		headerArg: re(`(?i)^([\w.-]*(?:` + secretKey + `)[\w.-]*:\s*)(.+)$`),
 	}
 }
 
-func (r *redactor) isKey(name string) bool { return r.key.MatchString(name) }
+// isKey tells whether name is that of a secret, and not of what only says which Secret it is in.
+func (r *redactor) isKey(name string) bool {
+	return r.key.MatchString(name) && !r.secretName.MatchString(name)
+}
+
+// isVariable is isKey for environment variables.
+func (r *redactor) isVariable(name string) bool {
+	return r.envKey.MatchString(name) && !r.secretName.MatchString(name)
+}
 
 // hide replaces a secret, and remembers it.
 func (r *redactor) hide(secret string) string {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,8 +45,8 @@ func (r *redactor) fieldValue(kind, path string, v any) any {
 			return r.named(path[i+len(in):], v)
 		}
 	}
-	if name, ok := variable(path); ok {
-		if r.envKey.MatchString(name) {
+	if name, ok := r.variable(path); ok {
+		if r.isVariable(name) {
 			return r.all(v)
 		}
 		return r.value("value", v)
@@ -68,8 +67,8 @@ func within(path, root string) bool {
 }
 
 // variable is the name of the environment variable whose value is at path.
-func variable(path string) (string, bool) {
-	m := regexp.MustCompile(`\.env\[name=("(?:[^"\\]|\\.)*")\]\.value$`).FindStringSubmatch(path)
+func (r *redactor) variable(path string) (string, bool) {
+	m := r.envPath.FindStringSubmatch(path)
 	if m == nil {
 		return "", false
 	}
@@ -107,7 +106,7 @@ func (r *redactor) mapping(name string, m map[string]any) map[string]any {
 		switch {
 		case name == "annotations" || name == "data" || name == "args": // spec.args of a collector is a map
 			out[k] = r.named(k, m[k])
-		case k == "value" && r.envKey.MatchString(variable):
+		case k == "value" && r.isVariable(variable):
 			out[k] = r.all(m[k])
 		case k == "config":
 			out[k] = r.config(m[k])

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/otelier/otelier/crds"
 	"github.com/otelier/otelier/internal/show"
 	"github.com/otelier/otelier/reconcile"
 )
@@ -276,6 +277,7 @@ service:
 			"name": "token", "projected": map[string]any{"sources": []any{map[string]any{"serviceAccountToken": map[string]any{"path": "token"}}}},
 		}}},
 		{Path: container + ".image", Op: reconcile.FieldSet, New: "example.com/token@sha256:0123456789"},
+		{Path: ".metadata.annotations." + crds.AnnotationServingCertSecret, Op: reconcile.FieldSet, New: "gateway-collector"},
 	}
 	c.Changes = []reconcile.Change{d}
 	got, _ := printed(t, []show.Collector{c}, show.Options{})

@@ -3,7 +3,6 @@ package show
 import (
 	"errors"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -103,7 +102,7 @@ func (s *scan) walk(n *yaml.Node, path []string, hot bool) {
 			key, child := n.Content[i].Value, n.Content[i+1]
 			s.walk(child, append(slices.Clip(path), key), hot ||
 				s.isKey(key) && !isComponent(path) ||
-				key == "value" && s.envKey.MatchString(name) ||
+				key == "value" && s.isVariable(name) ||
 				headers && child.Kind == yaml.ScalarNode)
 		}
 	case yaml.AliasNode:
@@ -267,14 +266,13 @@ func plainEnd(text string, from int, value string) int {
 
 // byLines redacts text that is not YAML: what follows a secret's key, and the lines below it that are indented more.
 func (r *redactor) byLines(text string) string {
-	key := regexp.MustCompile(`(?i)^([ \t]*)((?:-[ \t]+)*["']?[^\s:#]*(?:` + secretKey + `)[^\s:]*["']?[ \t]*:)[ \t]*`)
 	var b strings.Builder
 	for at := 0; at < len(text); {
 		end := len(text)
 		if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
 			end = at + i
 		}
-		if m := key.FindStringSubmatchIndex(text[at:end]); m != nil {
+		if m := r.lineKey.FindStringSubmatchIndex(text[at:end]); m != nil {
 			b.WriteString(text[at : at+m[5]])
 			end = indentedEnd(text, at, m[3]-m[2]+1)
 			if value := text[at+m[1] : end]; strings.TrimSpace(value) != "" {

@@ -14,10 +14,11 @@ import (
 	"github.com/otelier/otelier/reconcile"
 )
 
-// What a line may hold before the values of a field get lines of their own, in characters.
+// What a line may hold before the values of a field get lines of their own, in characters. Short values stay on the line of their
+// path however long that is, so that a line has all that a search needs.
 const (
 	maxValue = 100
-	maxLine  = 160
+	maxLine  = 160 // with a list or an object
 )
 
 // printer writes text. Errors are those of the writer that it buffers for.
@@ -179,7 +180,8 @@ func (p *printer) field(f field, predicted bool) {
 	remark := p.remark(f, predicted)
 	values := f.values()
 	const indent = "    "
-	if length := utf8.RuneCountInString(indent + symbol + f.Path + values + remark); f.multiline() || length > maxLine && (f.Old != nil || f.New != nil) {
+	length := utf8.RuneCountInString(indent + symbol + f.Path + values + remark)
+	if f.multiline() || length > maxLine && (structure(f.before()) || structure(f.after())) {
 		p.line(piece{plain, indent}, piece{s, symbol}, piece{plain, " " + f.Path}, piece{dim, remark})
 		p.hunks(hunks(block(f.before()), block(f.after())))
 		return
@@ -222,6 +224,15 @@ func (f field) multiline() bool {
 		s := compact(v)
 		return strings.Contains(s, `\n`) || utf8.RuneCountInString(s) > maxValue
 	})
+}
+
+func structure(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return true
+	default:
+		return false
+	}
 }
 
 // values is such as `   "a" → "b"`.
