@@ -63,8 +63,9 @@ fmt: $(LINT) ## Format the code.
 	@for m in $(MODULES); do (cd $$m && $(CURDIR)/$(LINT) fmt ./...); done
 
 .PHONY: generate
-generate: ## Generate the CRDs from crds/schema.
+generate: ## Generate the CRDs from crds/schema, and the schemas for server-side apply from client-go.
 	@go -C hack/crdgen run .
+	@go test ./reconcile -run '^TestSchema$$' -update >/dev/null
 
 .PHONY: verify
 verify: ## Check that go.mod files, the CRDs and the links of the binary are what they should be.

@@ -287,6 +287,8 @@ func slim(kind schema.GroupVersionKind) cache.TransformFunc {
 			u = slimPod(u)
 		default:
 			packFields(u)
+			// The same kind of object has much the same fields, managers and labels in each collector.
+			u = &unstructured.Unstructured{Object: shared(u.Object).(map[string]any)}
 		}
 		return u, nil
 	}

@@ -41,26 +41,24 @@ func (d *differ) carry(c *delta) (*carried, error) {
 	if all.Empty() {
 		return nil, nil //nolint:nilnil // nothing to carry is no error
 	}
-	next, err := d.types.ObjectToTyped(c.next, typed.AllowDuplicates)
+	next, err := d.typed(c.next, typed.AllowDuplicates)
 	if err != nil {
 		return nil, err
 	}
-	m, ok := next.ExtractItems(all.Leaves(), typed.WithAppendKeyFields()).AsValue().Unstructured().(map[string]any)
-	if !ok {
-		return nil, nil //nolint:nilnil // as above
+	if out.fields, err = untyped(next.ExtractItems(all.Leaves(), typed.WithAppendKeyFields())); err != nil {
+		return nil, fmt.Errorf("%s: fields of others: %w", idOf(c.next), err)
 	}
-	out.fields = &unstructured.Unstructured{Object: m}
 	out.fields.SetGroupVersionKind(c.next.GroupVersionKind())
 	return out, nil
 }
 
 // with is want with the fields of others. Where both say something, want counts.
 func (d *differ) with(want *unstructured.Unstructured, c *carried) (*unstructured.Unstructured, error) {
-	theirs, err := d.types.ObjectToTyped(c.fields, typed.AllowDuplicates)
+	theirs, err := d.typed(c.fields, typed.AllowDuplicates)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := d.types.ObjectToTyped(want)
+	ours, err := d.typed(want)
 	if err != nil {
 		return nil, err
 	}
@@ -68,16 +66,16 @@ func (d *differ) with(want *unstructured.Unstructured, c *carried) (*unstructure
 	if err != nil {
 		return nil, err
 	}
-	m, ok := merged.AsValue().Unstructured().(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("%s: merged is no object", idOf(want))
+	u, err := untyped(merged)
+	if err != nil {
+		return nil, err
 	}
-	return (&unstructured.Unstructured{Object: m}).DeepCopy(), nil
+	return u.DeepCopy(), nil
 }
 
 // ownersWith are the managedFields of an object that was made of want and of what was carried: everybody owns what they owned.
 func (d *differ) ownersWith(want *unstructured.Unstructured, c *carried, now time.Time) ([]metav1.ManagedFieldsEntry, error) {
-	w, err := d.types.ObjectToTyped(want)
+	w, err := d.typed(want)
 	if err != nil {
 		return nil, err
 	}

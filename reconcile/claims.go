@@ -36,6 +36,9 @@ func (p *Planner) dependents(in Input, set *Change, plan *Plan) ([]Change, error
 			return nil, err
 		}
 		c.Fields = c.delta.fields(c.Live)
+		for i := range c.Fields {
+			c.Fields[i].TakenFrom = nil // the StatefulSet controller has made the claim, and does not look at it again
+		}
 		out = append(out, c)
 	}
 	if set.Live != nil {

@@ -7,9 +7,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/managedfields"
-	"k8s.io/client-go/applyconfigurations"
-	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 	"sigs.k8s.io/structured-merge-diff/v6/merge"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
@@ -40,12 +37,16 @@ func (d *delta) empty() bool {
 
 // differ computes deltas. The schemas are those of the built-in kinds; an object of another kind is an error.
 type differ struct {
-	types    managedfields.TypeConverter
+	parser   *typed.Parser
 	updater  *merge.Updater
 	stripped *fieldpath.Set
 }
 
 func newDiffer() *differ {
+	parser, err := typed.NewParser(typed.YAMLObject(schemaYAML))
+	if err != nil {
+		panic(fmt.Sprintf("schema.yaml: %v", err)) // it is part of the program, and tested
+	}
 	stripped := fieldpath.NewSet(fieldpath.MakePathOrDie("apiVersion"), fieldpath.MakePathOrDie("kind"), fieldpath.MakePathOrDie("metadata"))
 	// What the API server leaves out of managedFields (k8s.io/apimachinery/pkg/util/managedfields/internal/stripmeta.go).
 	for _, name := range []string{
@@ -54,7 +55,7 @@ func newDiffer() *differ {
 		stripped.Insert(fieldpath.MakePathOrDie("metadata", name))
 	}
 	return &differ{
-		types:    applyconfigurations.NewTypeConverter(scheme.Scheme),
+		parser:   parser,
 		updater:  (&merge.UpdaterBuilder{Converter: oneVersion{}}).BuildUpdater(),
 		stripped: stripped,
 	}
@@ -70,11 +71,11 @@ func (oneVersion) IsMissingVersionError(error) bool { return false }
 
 // delta says what applying want over live would do. Admission and the defaults of fields that appear are not in it.
 func (d *differ) delta(live, want *unstructured.Unstructured) (delta, error) {
-	l, err := d.types.ObjectToTyped(bare(live, want), typed.AllowDuplicates)
+	l, err := d.typed(bare(live, want), typed.AllowDuplicates)
 	if err != nil {
 		return delta{}, fmt.Errorf("%s: live: %w", idOf(live), err)
 	}
-	w, err := d.types.ObjectToTyped(want)
+	w, err := d.typed(want)
 	if err != nil {
 		return delta{}, fmt.Errorf("%s: %w", idOf(want), err)
 	}
@@ -132,17 +133,9 @@ func (d *differ) apply(l, w *typed.TypedValue, version fieldpath.APIVersion, own
 	for _, c := range conflicts {
 		out.conflicts = append(out.conflicts, conflict{c.Path, owners.who[c.Manager]})
 	}
-	object, err := d.types.TypedToObject(next)
+	u, err := untyped(next)
 	if err != nil {
-		return delta{}, err
-	}
-	u, ok := object.(*unstructured.Unstructured)
-	if !ok {
-		m, isMap := next.AsValue().Unstructured().(map[string]any)
-		if !isMap {
-			return delta{}, fmt.Errorf("merged object is a %T", object)
-		}
-		u = &unstructured.Unstructured{Object: m}
+		return delta{}, fmt.Errorf("merged: %w", err)
 	}
 	out.next, out.after = u, ownership{after, owners.who}
 	return out, nil
@@ -151,7 +144,7 @@ func (d *differ) apply(l, w *typed.TypedValue, version fieldpath.APIVersion, own
 // beforeFirstApply is who the API server says owns an object whose managedFields were reset
 // (k8s.io/apimachinery/pkg/util/managedfields/internal/skipnonapplied.go and fieldmanager.go).
 func (d *differ) beforeFirstApply(live *unstructured.Unstructured, l *typed.TypedValue, version fieldpath.APIVersion, into *ownership) error {
-	nothing, err := d.types.ObjectToTyped(&unstructured.Unstructured{Object: map[string]any{
+	nothing, err := d.typed(&unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": live.GetAPIVersion(), "kind": live.GetKind(),
 	}})
 	if err != nil {

@@ -32,7 +32,11 @@ func (d *delta) fields(live *unstructured.Unstructured) []FieldChange {
 			if !there || covered(out, p) {
 				return
 			}
-			out = append(out, FieldChange{Path: p.String(), Op: op, Old: v, New: v})
+			c := FieldChange{Path: p.String(), Op: op, Old: v, New: v}
+			if op == FieldRelease {
+				c.TakenFrom = d.after.others(p)
+			}
+			out = append(out, c)
 		})
 	}
 	only(d.owns, FieldOwn)

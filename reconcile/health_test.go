@@ -245,3 +245,22 @@ func TestProgressIsWhatNumbersSay(t *testing.T) {
 		}
 	}
 }
+
+// TestANewCollectorIsNotCurrent is about the time before the operator has seen it: the CRD has a default for that.
+func TestANewCollectorIsNotCurrent(t *testing.T) {
+	admission, err := crds.NewAdmission()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := admission.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "opentelemetry.io/v1beta1", "kind": "OpenTelemetryCollector",
+		"metadata": map[string]any{"name": "new", "namespace": "ns"}, "spec": map[string]any{"config": map[string]any{"receivers": map[string]any{}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.SetGeneration(1)
+	if got, err := status.Compute(u); err != nil || got.Status != status.InProgressStatus {
+		t.Errorf("kstatus has %v (%v), want InProgress", got, err)
+	}
+}

@@ -29,9 +29,11 @@ type memory struct {
 	claims   map[ID]claimRefusal
 	refused  *refusal
 	status   time.Time // when the status was last written
-	progress *progress // nil before the first pass
-	plan     string    // digest of the plan that was last told, when only observing
-	planned  map[Action]int
+	// progressWrites are how many times in a row that was for progress only.
+	progressWrites int
+	progress       *progress // nil before the first pass
+	plan           string    // digest of the plan that was last told, when only observing
+	planned        map[Action]int
 }
 
 // remember gives access to the memory of a collector.

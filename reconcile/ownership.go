@@ -21,6 +21,9 @@ func ownedBy(c *crds.Collector, u *unstructured.Unstructured) *unstructured.Unst
 		u.SetLabels(labels)
 		return u
 	}
+	if c.UID == "" {
+		return u // proposed, and not there yet
+	}
 	u.SetOwnerReferences([]metav1.OwnerReference{{
 		APIVersion: crds.Group + "/" + crds.VersionV1Beta1, Kind: crds.Kind, Name: c.Name, UID: c.UID, Controller: new(true),
 	}})

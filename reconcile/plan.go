@@ -77,7 +77,7 @@ type FieldChange struct {
 	// Old and New are values as in JSON; nil where there is none. Without a prediction New of an unset field is nil, although the
 	// API server may set a default.
 	Old, New any
-	// TakenFrom are the other managers that own the field now and lose it.
+	// TakenFrom are the other managers that own the field now and lose it; of a released field those that keep it.
 	TakenFrom []Owner
 }
 

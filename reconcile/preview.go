@@ -151,11 +151,11 @@ func notAllowed(err error) bool {
 // what.
 func (p *Planner) differences(c *Change, got *unstructured.Unstructured) ([]FieldChange, error) {
 	from, to := stored(c.Live, c.Want), stored(got, c.Want)
-	l, err := p.types.ObjectToTyped(from, typed.AllowDuplicates)
+	l, err := p.typed(from, typed.AllowDuplicates)
 	if err != nil {
 		return nil, err
 	}
-	r, err := p.types.ObjectToTyped(to, typed.AllowDuplicates)
+	r, err := p.typed(to, typed.AllowDuplicates)
 	if err != nil {
 		return nil, err
 	}

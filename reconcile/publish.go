@@ -15,8 +15,12 @@ import (
 	"github.com/otelier/otelier/crds"
 )
 
-// progressInterval is how often, at most, a status is written for nothing but the progress of a rollout.
-const progressInterval = 10 * time.Second
+// A status is written for nothing but the progress of a rollout after firstProgress, and then each time after twice as long, up to
+// lastProgress: with a thousand collectors coming up at once, such writes would be most of what there is.
+const (
+	firstProgress = 10 * time.Second
+	lastProgress  = time.Minute
+)
 
 // writeStatus applies the status if it is not what the collector has, and says in Events what is new about it. It returns when to
 // write progress that it is too early to write now.
@@ -25,10 +29,11 @@ func (p *pass) writeStatus(ctx context.Context, s crds.Status) (time.Duration, e
 	if digest(s) == digest(was) {
 		return 0, nil
 	}
-	if onlyProgress(was, s) {
-		var last time.Time
-		p.remember(p.key(), func(m *memory) { last = m.status })
-		if wait := last.Add(progressInterval).Sub(p.clock.Now()); wait > 0 {
+	progress := onlyProgress(was, s)
+	if progress {
+		due := time.Time{}
+		p.remember(p.key(), func(m *memory) { due = m.status.Add(min(firstProgress<<m.progressWrites, lastProgress)) })
+		if wait := due.Sub(p.clock.Now()); wait > 0 {
 			return wait, nil
 		}
 	}
@@ -42,7 +47,14 @@ func (p *pass) writeStatus(ctx context.Context, s crds.Status) (time.Duration, e
 	}
 	p.metrics.statuses.Inc()
 	p.wroteResource(p.key(), crds.CollectorResource(), got.GetResourceVersion())
-	p.remember(p.key(), func(m *memory) { m.status = p.clock.Now() })
+	p.remember(p.key(), func(m *memory) {
+		m.status = p.clock.Now()
+		m.progressWrites++
+		if !progress {
+			m.progressWrites = 0
+		}
+		m.progressWrites = min(m.progressWrites, 3)
+	})
 	p.announce(was, s.Conditions)
 	c := *p.collector
 	c.Status = s

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	testclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/otelier/otelier/crds"
@@ -361,35 +358,6 @@ func TestStatusReadsTheWorkload(t *testing.T) {
 	}
 }
 
-func TestRefusalsHoldForTheSameIntentOnTheSameObjectsAndForAWhile(t *testing.T) {
-	now := testclock.NewFakeClock(at(0))
-	c := &Controller{clock: now, refused: map[types.NamespacedName]refusal{}}
-	key := types.NamespacedName{Namespace: "ns", Name: "a"}
-	u := statefulSet(3)
-	u.SetUID("1")
-	want, live := []*unstructured.Unstructured{statefulSet(3)}, map[ID]*liveObject{idOf(u): {Unstructured: u}}
-	refused := &Problem{Reason: crds.ReasonInvalidSpec}
-
-	c.noteRefusal(key, want, live, refused)
-	if c.refusedBefore(key, want, live) != refused {
-		t.Error("the same is asked again at once")
-	}
-	if c.refusedBefore(key, []*unstructured.Unstructured{statefulSet(2)}, live) != nil {
-		t.Error("another intent is not asked")
-	}
-	if c.refusedBefore(key, want, nil) != nil {
-		t.Error("what was refused because of an object is not asked when that is gone")
-	}
-	now.Step(refusedRetry)
-	if c.refusedBefore(key, want, live) != nil {
-		t.Error("it is never asked again")
-	}
-	c.noteRefusal(key, want, live, &Problem{Transient: true})
-	if len(c.refused) != 0 {
-		t.Error("what passes by itself is remembered")
-	}
-}
-
 func TestEventsOnlyWhenSomethingIsNew(t *testing.T) {
 	ready := func(s metav1.ConditionStatus, reason, message string) metav1.Condition {
 		return metav1.Condition{Type: crds.ConditionReady, Status: s, Reason: reason, Message: message}
@@ -429,36 +397,5 @@ func TestEventsOnlyWhenSomethingIsNew(t *testing.T) {
 				t.Errorf("event type is %q, want %q", got, tt.want)
 			}
 		})
-	}
-}
-
-func TestPruneKeepsTheNewestUnusedConfigMaps(t *testing.T) {
-	live := map[ID]*liveObject{}
-	add := func(kind, apiVersion, name string, minute int) {
-		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind}}
-		u.SetName(name)
-		u.SetNamespace("ns")
-		u.SetCreationTimestamp(metav1.NewTime(at(minute)))
-		live[idOf(u)] = &liveObject{Unstructured: u}
-	}
-	for i, name := range []string{"c0", "c1", "c2", "c3"} {
-		add("ConfigMap", "v1", name, i)
-	}
-	add("Service", "v1", "s", 0)
-	add("PodDisruptionBudget", "policy/v1", "p", 0)
-	add("StatefulSet", "apps/v1", "wanted", 0)
-	wanted := map[ID]bool{{"", "ConfigMap", "ns", "c0"}: true, {"apps", "StatefulSet", "ns", "wanted"}: true}
-
-	stale, err := staleObjects(live, wanted, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, u := range stale {
-		got = append(got, idOf(u.Unstructured).String())
-	}
-	// In the reverse of the order in which they are applied; c0 is in use, c3 and c2 are the newest others.
-	if want := []string{"poddisruptionbudget/p", "service/s", "configmap/c1"}; !slices.Equal(got, want) {
-		t.Errorf("stale are %v, want %v", got, want)
 	}
 }

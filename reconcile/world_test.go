@@ -37,6 +37,7 @@ type world struct {
 	objects map[ID]*unstructured.Unstructured // never modified in place
 	version int64
 	uids    int
+	rested  int64 // version at which the controllers had nothing left to do
 	events  []event
 	// webhook changes what was applied before it is stored, as mutating admission does: without a trace in managedFields.
 	webhook func(*unstructured.Unstructured)
@@ -51,8 +52,10 @@ type event struct {
 	was, is *unstructured.Unstructured
 }
 
-func newWorld() *world {
-	return &world{managers: newFieldManagers(), clock: testclock.NewFakeClock(epoch()), objects: map[ID]*unstructured.Unstructured{}, version: 100}
+func newWorld() *world { return newWorldOf(newFieldManagers()) }
+
+func newWorldOf(managers *fieldManagers) *world {
+	return &world{managers: managers, clock: testclock.NewFakeClock(epoch()), objects: map[ID]*unstructured.Unstructured{}, version: 100}
 }
 
 // clone is a world that goes its own way from here. Nobody may be watching the original.
@@ -60,7 +63,7 @@ func (w *world) clone() *world {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return &world{
-		managers: w.managers, clock: testclock.NewFakeClock(w.clock.Now()), objects: maps.Clone(w.objects), version: w.version, uids: w.uids,
+		managers: w.managers, clock: testclock.NewFakeClock(w.clock.Now()), objects: maps.Clone(w.objects), version: w.version, uids: w.uids, rested: w.rested,
 		webhook: w.webhook, refuse: w.refuse,
 	}
 }
@@ -195,10 +198,29 @@ func (w *world) apply(u *unstructured.Unstructured, manager, subresource string,
 		return nil, false, apierrors.NewInternalError(err)
 	}
 	next := applied.(*unstructured.Unstructured)
+	dropNulls(next.Object)
 	if w.webhook != nil && subresource == "" {
 		w.webhook(next)
 	}
 	return w.store(live, next, subresource, dryRun)
+}
+
+// dropNulls leaves out what the Go types of the API server do: what structured-merge-diff makes null when the last field below it goes.
+func dropNulls(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, w := range v {
+			if w == nil {
+				delete(v, k)
+			} else {
+				dropNulls(w)
+			}
+		}
+	case []any:
+		for _, w := range v {
+			dropNulls(w)
+		}
+	}
 }
 
 // update is a PUT of what change makes of an object, or of a subresource of it.
@@ -296,22 +318,42 @@ func keepStored(live, next *unstructured.Unstructured, subresource string) {
 // sameButTimes tells whether two objects differ in nothing but the times of managedFields
 // (k8s.io/apiserver/pkg/endpoints/handlers/fieldmanager/equality.go).
 func sameButTimes(a, b *unstructured.Unstructured) bool {
-	return digest(timeless(a)) == digest(timeless(b))
+	return equalTrees(a.Object, b.Object, nil)
 }
 
-func timeless(u *unstructured.Unstructured) any {
-	entries, _, _ := unstructured.NestedSlice(u.Object, "metadata", "managedFields")
-	if len(entries) == 0 {
-		return u.Object
-	}
-	out := u.DeepCopy()
-	for _, e := range entries {
-		if m, ok := e.(map[string]any); ok {
-			delete(m, "time")
+// equalTrees compares trees of JSON, leaving out what is at paths in the metadata that skipped names, and the times of managedFields.
+func equalTrees(a, b any, skipped map[string]bool) bool {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok {
+			return false
 		}
+		_, entry := a["fieldsV1"]
+		n := 0
+		for k, v := range a {
+			if entry && k == "time" || skipped[k] {
+				continue
+			}
+			w, there := b[k]
+			if !there || !equalTrees(v, w, skipped) {
+				return false
+			}
+			n++
+		}
+		for k := range b {
+			if entry && k == "time" || skipped[k] {
+				continue
+			}
+			n--
+		}
+		return n == 0
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, func(x, y any) bool { return equalTrees(x, y, skipped) })
+	default:
+		return a == b
 	}
-	_ = unstructured.SetNestedSlice(out.Object, entries, "metadata", "managedFields")
-	return out.Object
 }
 
 // contentOf is what counts for the generation.

@@ -116,9 +116,8 @@ func waitScaled(t *testing.T, s *steps.Scene) {
 func proposed(t *testing.T, s *steps.Scene, d differ) {
 	text := proposal(t, s, "web", "deployment", "{image: example.com/other:1, replicas: 5}", fmt.Sprintf("config: %q", configLevel(7)))
 	got := d.run(t, text, "-f", "-")
-	got.want(t, 1, "1 to create", "to change")
+	got.want(t, 1, "1 to create", "to change", "example.com/other:1")
 	got.line(t, "~", `.spec.template.spec.containers[name="otc-container"].image`)
-	got.line(t, "+ example.com/other:1")
 	got.line(t, "~", ".spec.replicas", "2", "5")
 	got.line(t, "+", "ConfigMap", "web-collector-")
 	got.line(t, "+", "sampling_initial: 7")

@@ -176,23 +176,15 @@ func (s *Scene) Labelled(t *testing.T, selector string) []string {
 }
 
 // Versions are the resourceVersions, by "kind/name", of all objects of any resource that a label selector matches. Events are not
-// among them.
+// among them, and nor are what EndpointSlices say too.
 func (s *Scene) Versions(t *testing.T, selector string) map[string]string {
 	t.Helper()
-	lists, err := s.discovery.ServerPreferredNamespacedResources()
+	resources, err := s.resources()
 	if err != nil {
-		t.Fatalf("discovery: %v", err)
-	}
-	resources := discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "create"}}, lists)
-	all, err := discovery.GroupVersionResources(resources)
-	if err != nil {
-		t.Fatalf("discovery: %v", err)
+		t.Fatal(err)
 	}
 	out := map[string]string{}
-	for r := range all {
-		if r.Resource == "events" {
-			continue
-		}
+	for _, r := range resources {
 		list, err := s.in(r).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			t.Fatalf("list %s: %v", r, err)
@@ -202,6 +194,26 @@ func (s *Scene) Versions(t *testing.T, selector string) map[string]string {
 		}
 	}
 	return out
+}
+
+// discover finds the resources of namespaces that hold objects which last.
+func (s *Suite) discover() ([]schema.GroupVersionResource, error) {
+	lists, err := s.discovery.ServerPreferredNamespacedResources()
+	if err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	lists = discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "create"}}, lists)
+	all, err := discovery.GroupVersionResources(lists)
+	if err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
+	}
+	return slices.Collect(func(yield func(schema.GroupVersionResource) bool) {
+		for r := range all {
+			if r.Resource != "events" && r.Resource != "endpoints" && !yield(r) {
+				return
+			}
+		}
+	}), nil
 }
 
 // Names are the names of objects, sorted.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/e2e-framework/pkg/env"
@@ -33,6 +35,7 @@ type Suite struct {
 
 	client    dynamic.Interface
 	discovery discovery.DiscoveryInterface
+	resources func() ([]schema.GroupVersionResource, error) // found once, after the CRDs are there
 	dir       string
 }
 
@@ -73,6 +76,7 @@ func (s *Suite) connect(ctx context.Context, install bool) error {
 	if s.discovery, err = discovery.NewDiscoveryClientForConfig(config); err != nil {
 		return fmt.Errorf("suite: %w", err)
 	}
+	s.resources = sync.OnceValues(s.discover)
 	if install {
 		return program.InstallCRDs(ctx, s.Binary, s.Cluster)
 	}

@@ -50,7 +50,7 @@ func (s *Scene) Stored(t *testing.T, since controlplane.Position) []controlplane
 func Describe(writes []controlplane.Write) string {
 	var out strings.Builder
 	for _, w := range writes {
-		fmt.Fprintf(&out, "\n  %s %s: %d, dry run %t, %s", w, w.Name, w.Code, w.DryRun, w.User)
+		fmt.Fprintf(&out, "\n  %s %s: %d, dry run %t, user %s, field manager %q", w, w.Name, w.Code, w.DryRun, w.User, w.FieldManager)
 	}
 	return out.String()
 }

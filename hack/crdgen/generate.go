@@ -85,7 +85,11 @@ func (s source) schema(r *resolver) (node, error) {
 				"properties":               spec,
 				"x-kubernetes-validations": rules,
 			},
-			"status": node{"type": "object", "description": "What was observed; written by the operator.", "properties": status},
+			"status": node{
+				"type": "object", "description": "What was observed; written by the operator.", "properties": status,
+				// A collector that nobody has looked at yet must not pass for one that is all right (kstatus compares it with the generation).
+				"default": node{"observedGeneration": -1},
+			},
 		},
 	}, nil
 }
