@@ -115,9 +115,17 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("record events: %w", err)
 	}
 	registry, elected := prometheus.NewRegistry(), make(chan struct{})
+	cluster := reconcile.NewCluster(clients.dynamic)
+	var candidate *serve.Candidate
+	if elect {
+		if candidate, err = serve.NewCandidate(clients.leases, namespace, c.lease(), elected, log); err != nil {
+			return err
+		}
+		cluster = reconcile.Fenced(cluster, candidate.Leads)
+	}
 	controller, err := reconcile.New(clients.dynamic, clients.metadata, reconcile.Options{
 		Planner: reconcile.NewPlanner(renderer(options)), Namespaces: c.Namespaces, Workers: c.Workers, Elected: elected, DryRun: c.DryRun,
-		Cluster: reconcile.NewCluster(clients.dynamic), Recorder: broadcaster.NewRecorder(scheme.Scheme, crds.EventReporter),
+		Cluster: cluster, Recorder: broadcaster.NewRecorder(scheme.Scheme, crds.EventReporter),
 		Registry: registry, Clock: clock.RealClock{}, Log: log,
 	})
 	if err != nil {
@@ -125,14 +133,14 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	log.Info("starting", "version", version, "server", config.Host)
 	server := &serve.Server{Ready: controller.Ready, Metrics: registry, Log: log}
-	return c.runAll(ctx, log, server, controller, clients.leases, elected, namespace)
+	return c.runAll(ctx, log, server, controller, candidate, elected)
 }
 
-// runAll runs the parts together; when one fails, the others stop. Without a namespace for the lease nobody is elected; the lease is
-// given up only after the last write.
+// runAll runs the parts together; when one fails, the others stop. Without a candidate nobody is elected; the lease is given up only
+// after the last write.
 func (c *runCmd) runAll(
 	ctx context.Context, log *slog.Logger, server *serve.Server, controller *reconcile.Controller,
-	client coordination.LeasesGetter, elected chan struct{}, namespace string,
+	candidate *serve.Candidate, elected chan struct{},
 ) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -146,11 +154,11 @@ func (c *runCmd) runAll(
 			}
 		})
 	}
-	if namespace == "" {
+	if candidate == nil {
 		close(elected)
 	} else {
 		wg.Go(func() {
-			if err := serve.Elect(leading, client, namespace, c.lease(), elected, log); err != nil {
+			if err := candidate.Run(leading); err != nil {
 				stop(err)
 			}
 		})

@@ -86,7 +86,7 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 	}
 	c := Change{ID: idOf(want), Action: ActionNone, Want: want, Live: in.Live[idOf(want)], stage: k.Stage}
 	if k.Stage == crds.StageWorkload {
-		yielded, note, err := yieldReplicas(in.Collector, want, c.Live)
+		yielded, note, err := yieldReplicas(in.Collector, want, c.Live, in.Carried[c.ID])
 		if err != nil {
 			return c, err
 		}

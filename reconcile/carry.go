@@ -52,6 +52,21 @@ func (d *differ) carry(c *delta) (*carried, error) {
 	return out, nil
 }
 
+// ownersOf are those of a path; of nothing carried there are none.
+func (c *carried) ownersOf(path fieldpath.Path) []Owner {
+	if c == nil {
+		return nil
+	}
+	var out []Owner
+	for key, set := range c.owners {
+		if set.Has(path) {
+			out = append(out, c.who[key])
+		}
+	}
+	sortOwners(out)
+	return out
+}
+
 // with is want with the fields of others. Where both say something, want counts.
 func (d *differ) with(want *unstructured.Unstructured, c *carried) (*unstructured.Unstructured, error) {
 	theirs, err := d.typed(c.fields, typed.AllowDuplicates)

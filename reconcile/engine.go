@@ -37,6 +37,7 @@ type engine struct {
 	clock    clock.WithTicker
 	log      *slog.Logger
 	observe  bool          // plan, and change nothing
+	classes  bool          // may read storage classes
 	deadline time.Duration // of rollouts without progress
 
 	mu      sync.Mutex
@@ -99,7 +100,7 @@ func (p *pass) reconcile(ctx context.Context) (time.Duration, error) {
 		ids = append(ids, idOf(u))
 	}
 	defer p.lock(p.collector.Namespace, p.collector.Name)()
-	in, err := gather(ctx, p.store, p.cluster, p.collector, rendered.Objects)
+	in, err := gather(ctx, p.store, p.cluster, p.collector, rendered.Objects, p.classes)
 	p.live = in.Live
 	if errors.As(err, &p.observed.problem) {
 		return p.finish(ctx, ids)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -29,6 +30,9 @@ func faultKinds(c call) []faultKind {
 // TestFaults lets every fault happen at every call of every scenario. Whatever happens, what comes of it is what comes without, at the
 // cost of no more than the requests that the fault hit.
 func TestFaults(t *testing.T) {
+	// With the heap as small as it is here, collecting garbage would take most of the time.
+	percent := debug.SetGCPercent(800)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	planner := NewPlanner(renderForTests)
 	var points atomic.Int64
 	t.Run("scenarios", func(t *testing.T) {
@@ -246,7 +250,7 @@ func (r *outcome) converged(c *crds.Collector) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	in, err := gather(r.edge.ctx, fresh, quiet{r.edge}, c, rendered.Objects)
+	in, err := gather(r.edge.ctx, fresh, quiet{r.edge}, c, rendered.Objects, true)
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -23,8 +23,10 @@ type view interface {
 
 // gather collects what a plan depends on. The API server is asked only about what the view does not hold: names that are to be
 // created and may be taken by others, objects of the inventory that have lost their labels, and storage classes of claims that are
-// to grow.
-func gather(ctx context.Context, v view, cluster Cluster, c *crds.Collector, want []*unstructured.Unstructured) (Input, error) {
+// to grow. About those only where classes is set: to read them takes a right in all of the cluster.
+func gather(
+	ctx context.Context, v view, cluster Cluster, c *crds.Collector, want []*unstructured.Unstructured, classes bool,
+) (Input, error) {
 	in := Input{
 		Collector: c, Want: want, Live: v.ownedBy(c.UID), Claims: v.claims(c), Pods: v.pods(c), Expandable: map[string]bool{},
 	}
@@ -57,6 +59,9 @@ func gather(ctx context.Context, v view, cluster Cluster, c *crds.Collector, wan
 		if u := in.Live[id]; u != nil && !belongsTo(c, u) {
 			delete(in.Live, id) // made anew by somebody, or given away
 		}
+	}
+	if !classes {
+		return in, nil
 	}
 	return in, in.classes(ctx, cluster)
 }

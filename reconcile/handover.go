@@ -18,16 +18,21 @@ import (
 //
 // Server-side apply sets a field that nobody applies any more back to its default, so as long as we alone own the replicas, the
 // live number is applied.
-func yieldReplicas(c *crds.Collector, want, live *unstructured.Unstructured) (*unstructured.Unstructured, *Note, error) {
+func yieldReplicas(
+	c *crds.Collector, want, live *unstructured.Unstructured, theirs *carried,
+) (*unstructured.Unstructured, *Note, error) {
 	n, ok, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
 	if !ok {
 		return want, nil, nil
 	}
-	spec := strconv.FormatInt(n, 10)
+	spec, path := strconv.FormatInt(n, 10), fieldpath.MakePathOrDie("spec", "replicas")
 	if live == nil {
 		// While a StatefulSet is made anew, the status remembers.
 		if c.Status.Scale == nil || !meta.IsStatusConditionTrue(c.Status.Conditions, crds.ConditionReplicasYielded) {
 			return want, nil, nil
+		}
+		if owners := theirs.ownersOf(path); len(owners) > 0 {
+			return yielded(want, spec, nil), yieldNote(want, spec, owners), nil // the number comes with what is carried
 		}
 		return yielded(want, spec, new(c.Status.Scale.Replicas)), yieldNote(want, spec, nil), nil
 	}
@@ -35,7 +40,6 @@ func yieldReplicas(c *crds.Collector, want, live *unstructured.Unstructured) (*u
 	if err != nil {
 		return nil, nil, err
 	}
-	path := fieldpath.MakePathOrDie("spec", "replicas")
 	others := owners.others(path)
 	at, since := live.GetAnnotations()[crds.AnnotationReplicasYielded]
 	now, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas")

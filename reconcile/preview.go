@@ -86,7 +86,7 @@ func (p *Planner) Preview(ctx context.Context, cluster Cluster, s *Snapshot, u *
 		return out
 	}
 	out.Warnings = rendered.Warnings
-	in, err := gather(ctx, s, cluster, c, rendered.Objects)
+	in, err := gather(ctx, s, cluster, c, rendered.Objects, true)
 	if err != nil {
 		out.Problem = asProblem(err)
 		return out

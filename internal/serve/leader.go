@@ -22,12 +22,16 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// Elect takes part in the election for the Lease until ctx ends, and then releases the lease. elected is closed when this
-// process has won. Losing the lease again is an error: whoever works as the leader must stop at once.
-func Elect(ctx context.Context, client coordination.LeasesGetter, namespace, lease string, elected chan<- struct{}, log *slog.Logger) error {
+// Candidate takes part in the election for a Lease.
+type Candidate struct {
+	elector *leaderelection.LeaderElector
+}
+
+// NewCandidate returns a candidate for a Lease. elected is closed when it has won.
+func NewCandidate(client coordination.LeasesGetter, namespace, lease string, elected chan<- struct{}, log *slog.Logger) (*Candidate, error) {
 	host, err := os.Hostname()
 	if err != nil {
-		return fmt.Errorf("leader election: own name: %w", err)
+		return nil, fmt.Errorf("leader election: own name: %w", err)
 	}
 	identity := host + "_" + string(uuid.NewUUID())
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
@@ -47,11 +51,26 @@ func Elect(ctx context.Context, client coordination.LeasesGetter, namespace, lea
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("leader election: %w", err)
+		return nil, fmt.Errorf("leader election: %w", err)
 	}
-	elector.Run(ctx)
+	return &Candidate{elector}, nil
+}
+
+// Run takes part until ctx ends, and then releases the lease. Losing it again is an error: whoever works as the leader must stop at
+// once.
+func (c *Candidate) Run(ctx context.Context) error {
+	c.elector.Run(ctx)
 	if ctx.Err() == nil {
 		return errors.New("leader election: the lease was lost to another replica, or could not be renewed in time")
+	}
+	return nil
+}
+
+// Leads is nil while this process holds the lease and has renewed it lately. A process that was stopped for a while, with its node or by
+// a signal, finds out here, before its election does, that another may have taken over.
+func (c *Candidate) Leads() error {
+	if !c.elector.IsLeader() || c.elector.Check(renewDeadline-leaseDuration) != nil {
+		return errors.New("leader election: not the leader any more")
 	}
 	return nil
 }
