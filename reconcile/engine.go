@@ -117,7 +117,7 @@ func (p *pass) reconcile(ctx context.Context) (time.Duration, error) {
 		return 0, nil
 	}
 	p.settle(plan)
-	p.observed.notes = plan.Notes
+	p.observed.planned, p.observed.notes = true, plan.Notes
 	if !plan.Empty() || p.inventoryLags() {
 		err = p.change(ctx, plan, rendered.Objects)
 	}

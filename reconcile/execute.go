@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -133,6 +135,9 @@ func (p *pass) do(ctx context.Context, c *Change) error {
 	if c.Action == ActionReplace {
 		return p.replace(ctx, c)
 	}
+	if c.Action == ActionUpdate && c.carried != nil && c.delta.empty() {
+		return p.giveBack(ctx, c, c.Live)
+	}
 	got, err := p.cluster.Apply(ctx, c.Want, false)
 	p.metrics.applied(c.ID, err)
 	if err != nil {
@@ -153,7 +158,13 @@ func (p *pass) do(ctx context.Context, c *Change) error {
 	if err == nil {
 		p.attempted(p.key(), c, got, left.fields(got), p.clock.Now())
 	}
-	if got, err = p.restore(ctx, c, got); err != nil {
+	return p.giveBack(ctx, c, got)
+}
+
+// giveBack ends the change of an object with what others own in it, if that had to be carried over.
+func (p *pass) giveBack(ctx context.Context, c *Change, got *unstructured.Unstructured) error {
+	got, err := p.restore(ctx, c, got)
+	if err != nil {
 		return err
 	}
 	packFields(got)
@@ -178,10 +189,8 @@ func (p *pass) prune(ctx context.Context, stale []*Change) error {
 // delete deletes the object that was planned for, and no later one of its name.
 func (p *pass) delete(ctx context.Context, c *Change, propagation metav1.DeletionPropagation) error {
 	uid := c.Live.GetUID()
-	err := p.cluster.Delete(ctx, c.ID, uid, propagation)
-	// A conflict means that somebody has made it anew since: then it is not what was stale.
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return apiProblem("delete", c.ID, err)
+	if err := deleteOne(ctx, p.cluster, c.ID, uid, propagation); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	delete(p.live, c.ID)
@@ -189,6 +198,21 @@ func (p *pass) delete(ctx context.Context, c *Change, propagation metav1.Deletio
 	p.deleted(p.key(), c.ID, uid)
 	p.metrics.deleted(c.ID)
 	return nil
+}
+
+// deleteOne deletes the object with this UID. That it is gone, or was made anew by somebody, is no error.
+func deleteOne(ctx context.Context, cluster Cluster, id ID, uid types.UID, propagation metav1.DeletionPropagation) error {
+	err := cluster.Delete(ctx, id, uid, propagation)
+	if err == nil || apierrors.IsNotFound(err) {
+		return nil
+	}
+	if apierrors.IsConflict(err) {
+		now, getErr := cluster.Get(ctx, id)
+		if apierrors.IsNotFound(getErr) || getErr == nil && now.GetUID() != uid {
+			return nil
+		}
+	}
+	return apiProblem("delete", id, err)
 }
 
 // worst joins the problems of a stage into one. What only a person can resolve weighs more than what passes.

@@ -16,15 +16,15 @@ import (
 	"github.com/otelier/otelier/crds"
 )
 
-func faultKinds(c call) []faultKind {
-	out := []faultKind{
-		faultError, faultInternal, faultConflict, faultThrottled, faultTimeout, faultKill,
-		faultStale, faultStaleOwn, faultStaleRest, faultClosed, faultClosedOwn,
-	}
+// faultKinds are those that can happen at the i-th call. What reads, and dry runs, can fail at in several ways that are answered alike:
+// of these each call gets one, in turn.
+func faultKinds(i int, c call) []faultKind {
+	failed := []faultKind{faultError, faultInternal, faultConflict, faultTimeout}
+	late, closed := []faultKind{faultStale, faultStaleOwn, faultStaleRest}, []faultKind{faultClosed, faultClosedOwn}
 	if c.write {
-		out = append(out, faultKillAfter)
+		return slices.Concat(failed, late, closed, []faultKind{faultThrottled, faultKill, faultKillAfter})
 	}
-	return out
+	return []faultKind{failed[i%len(failed)], late[i%len(late)], closed[i%len(closed)], faultThrottled, faultKill}
 }
 
 // TestFaults lets every fault happen at every call of every scenario. Whatever happens, what comes of it is what comes without, at the
@@ -63,8 +63,8 @@ func faultsOf(t *testing.T, s scenario, planner *Planner) int {
 		t.Fatalf("calls: %s", strings.Join(plain.names(), ", "))
 	}
 	points := 0
-	for _, c := range calls {
-		for _, kind := range faultKinds(c) {
+	for i, c := range calls {
+		for _, kind := range faultKinds(i, c) {
 			points++
 			f := fault{kind, c.name, c.n}
 			got, err := base.run(f)

@@ -42,7 +42,7 @@ func (d *delta) fields(live *unstructured.Unstructured) []FieldChange {
 	only(d.owns, FieldOwn)
 	only(d.disowns, FieldRelease)
 	if d.reordered {
-		out = append(out, reordered("", live.Object, d.next.Object)...)
+		out = append(out, reordered("", bare(live, d.next).Object, d.next.Object)...)
 	}
 	sortChanges(out)
 	return out
@@ -73,8 +73,8 @@ func changes(set, unset *fieldpath.Set, from, to map[string]any) []FieldChange {
 		n := highest(p, from, to)
 		old, was := lookup(from, p[:n])
 		now, is := lookup(to, p[:n])
-		if was && is && n == len(p) && !leaf(old) && !leaf(now) {
-			return // something below it changes
+		if was && is && (below(set, p) || below(unset, p)) {
+			return // what changes is told by itself
 		}
 		if !was && !is {
 			return
@@ -109,15 +109,12 @@ func highest(p fieldpath.Path, from, to map[string]any) int {
 	return len(p)
 }
 
-func leaf(v any) bool {
-	switch v := v.(type) {
-	case map[string]any:
-		return len(v) == 0
-	case []any:
-		return true // atomic, or else a path below it is in the set too, and wins
-	default:
-		return true
+// below tells whether a set has paths below p.
+func below(set *fieldpath.Set, p fieldpath.Path) bool {
+	for _, e := range p {
+		set = set.WithPrefix(e)
 	}
+	return !set.Empty()
 }
 
 // lookup finds what a path leads to. Elements of associative lists are found by their keys; a key field that an element lacks has

@@ -83,9 +83,8 @@ func (p *pass) finalize(ctx context.Context) error {
 		case !belongsTo(p.collector, u):
 			continue
 		}
-		if err := p.cluster.Delete(ctx, id, u.GetUID(), metav1.DeletePropagationBackground); err != nil &&
-			!apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return apiProblem("delete", id, err)
+		if err := deleteOne(ctx, p.cluster, id, u.GetUID(), metav1.DeletePropagationBackground); err != nil {
+			return err
 		}
 		p.metrics.deleted(id)
 		p.log.Info("deleted with its collector", "collector", p.key(), "object", id.String(), "uid", e.UID)

@@ -28,13 +28,14 @@ func yieldReplicas(
 	spec, path := strconv.FormatInt(n, 10), fieldpath.MakePathOrDie("spec", "replicas")
 	if live == nil {
 		// While a StatefulSet is made anew, the status remembers.
-		if c.Status.Scale == nil || !meta.IsStatusConditionTrue(c.Status.Conditions, crds.ConditionReplicasYielded) {
+		number, ok := scaledTo(c)
+		if !ok || !meta.IsStatusConditionTrue(c.Status.Conditions, crds.ConditionReplicasYielded) {
 			return want, nil, nil
 		}
 		if owners := theirs.ownersOf(path); len(owners) > 0 {
 			return yielded(want, spec, nil), yieldNote(want, spec, owners), nil // the number comes with what is carried
 		}
-		return yielded(want, spec, new(c.Status.Scale.Replicas)), yieldNote(want, spec, nil), nil
+		return yielded(want, spec, &number), yieldNote(want, spec, nil), nil
 	}
 	owners, err := ownersOf(live)
 	if err != nil {
@@ -52,6 +53,16 @@ func yieldReplicas(
 		return yielded(want, spec, &now), yieldNote(want, spec, nil), nil
 	}
 	return yielded(want, spec, nil), yieldNote(want, spec, others), nil
+}
+
+// scaledTo is the number of replicas that a collector's workload wanted when its status was written.
+func scaledTo(c *crds.Collector) (int64, bool) {
+	if c.Status.Scale == nil {
+		return 0, false
+	}
+	_, wanted, _ := strings.Cut(c.Status.Scale.StatusReplicas, "/")
+	n, err := strconv.ParseInt(wanted, 10, 64)
+	return n, err == nil
 }
 
 // scaler tells whether one of the owners is an autoscaler. People scale too, with kubectl: that counts when the spec says that the

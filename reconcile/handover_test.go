@@ -106,7 +106,7 @@ func TestReplicasAreYieldedToWhoScales(t *testing.T) {
 
 func TestReplicasOfASetThatIsMadeAnewAreWhatTheyWere(t *testing.T) {
 	c := &crds.Collector{Namespace: "ns", Name: "a", Status: crds.Status{
-		Scale:      &crds.ScaleStatus{Replicas: 7},
+		Scale:      &crds.ScaleStatus{Replicas: 5, StatusReplicas: "5/7"},
 		Conditions: []metav1.Condition{{Type: crds.ConditionReplicasYielded, Status: metav1.ConditionTrue}},
 	}}
 	got, note, err := yieldReplicas(c, setOf(t, 2), nil, nil)

@@ -25,7 +25,8 @@ type observation struct {
 	warnings    []string                   // about the configuration
 	paused      bool                       // spec.managementState is unmanaged
 	inventory   []crds.InventoryEntry      // of what belongs to the collector
-	notes       []Note                     // about what stays as it is although the spec says otherwise
+	planned     bool                       // there was a plan; without one, what the last one noted still holds
+	notes       []Note                     // of the plan, about what stays as it is although the spec says otherwise
 	// notConverging names the fields that don't stay what was applied; empty when they do.
 	notConverging string
 	// held are the changes that were not made because they had been made too often.
@@ -71,12 +72,14 @@ func buildStatus(o observation, now time.Time) crds.Status {
 	on(crds.ConditionUnsupportedFields, len(o.unsupported) > 0, crds.ReasonNotImplemented,
 		"set, but not acted on by this version: "+strings.Join(o.unsupported, ", "))
 	on(crds.ConditionConfigWarning, len(o.warnings) > 0, crds.ReasonConfigWarning, strings.Join(o.warnings, "; "))
-	on(crds.ConditionNotConverging, o.notConverging != "", crds.ReasonFieldsNotConverging, o.notConverging)
-	for kind, reason := range map[NoteKind]string{
-		NoteReplicasYielded: crds.ReasonScaledByOther, NoteClaimsNotExpanded: crds.ReasonClassNotExpandable,
-	} {
-		text := noteMessage(o.notes, kind)
-		on(string(kind), text != "", reason, text)
+	if o.planned {
+		on(crds.ConditionNotConverging, o.notConverging != "", crds.ReasonFieldsNotConverging, o.notConverging)
+		for kind, reason := range map[NoteKind]string{
+			NoteReplicasYielded: crds.ReasonScaledByOther, NoteClaimsNotExpanded: crds.ReasonClassNotExpandable,
+		} {
+			text := noteMessage(o.notes, kind)
+			on(string(kind), text != "", reason, text)
+		}
 	}
 	slices.SortFunc(out.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 	return out

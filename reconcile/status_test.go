@@ -102,7 +102,7 @@ func TestStatusSaysWhatAnObservationMeans(t *testing.T) {
 		},
 		"what stays as it is and what does not stay is told, and Ready is not affected": {
 			o: observation{
-				health: Health{Status: status.CurrentStatus}, notConverging: "statefulset/a: .spec.x",
+				health: Health{Status: status.CurrentStatus}, planned: true, notConverging: "statefulset/a: .spec.x",
 				notes: []Note{{Kind: NoteReplicasYielded, Message: "x"}, {Kind: NoteClaimsNotExpanded, Message: "y"}},
 			},
 			want: []string{
@@ -115,8 +115,13 @@ func TestStatusSaysWhatAnObservationMeans(t *testing.T) {
 				{Type: crds.ConditionReplicasYielded, Status: metav1.ConditionTrue, Reason: crds.ReasonScaledByOther},
 				{Type: crds.ConditionClaimsNotExpanded, Status: metav1.ConditionTrue, Reason: crds.ReasonClassNotExpandable},
 			},
-			o:    observation{health: Health{Status: status.CurrentStatus}},
+			o:    observation{health: Health{Status: status.CurrentStatus}, planned: true},
 			want: []string{"Ready=True Available"},
+		},
+		"what was told stays while nothing could be planned": {
+			was:  []metav1.Condition{{Type: crds.ConditionReplicasYielded, Status: metav1.ConditionTrue, Reason: crds.ReasonScaledByOther}},
+			o:    observation{health: Health{Status: status.CurrentStatus}},
+			want: []string{"Ready=True Available", "ReplicasYielded=True ScaledByOther"},
 		},
 		"fields that are not acted on and warnings are named": {
 			o:    observation{health: Health{Status: status.CurrentStatus}, unsupported: []string{"spec.ingress"}, warnings: []string{"spec.config.x: odd"}},
@@ -179,11 +184,11 @@ func TestMessagesOfConditions(t *testing.T) {
 			observation{deadlineExceeded: true, health: Health{Status: status.InProgressStatus, Message: "m", Detail: "d"}}, crds.ConditionStalled, "d",
 		},
 		"notes of a kind are one, in order": {
-			observation{notes: []Note{
+			observation{planned: true, notes: []Note{
 				{NoteClaimsNotExpanded, id("b"), "small"}, {NoteReplicasYielded, id("c"), "x"}, {NoteClaimsNotExpanded, id("a"), "small"}, {NoteClaimsNotExpanded, id("b"), "small"},
 			}}, crds.ConditionClaimsNotExpanded, "persistentvolumeclaim/a: small; persistentvolumeclaim/b: small",
 		},
-		"what does not converge is named": {observation{notConverging: "x: .spec.y"}, crds.ConditionNotConverging, "x: .spec.y"},
+		"what does not converge is named": {observation{planned: true, notConverging: "x: .spec.y"}, crds.ConditionNotConverging, "x: .spec.y"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -284,7 +289,7 @@ func TestACollectorIsWhatKstatusTakesItFor(t *testing.T) {
 		argo       string
 	}{
 		"rolled out":                   {observation{health: current}, 0, status.CurrentStatus, "Healthy"},
-		"rolled out, and worth a word": {observation{health: current, notConverging: "x", warnings: []string{"w"}, notes: []Note{{Kind: NoteReplicasYielded}}}, 0, status.CurrentStatus, "Healthy"},
+		"rolled out, and worth a word": {observation{health: current, planned: true, notConverging: "x", warnings: []string{"w"}, notes: []Note{{Kind: NoteReplicasYielded}}}, 0, status.CurrentStatus, "Healthy"},
 		"rolled out and unmanaged":     {observation{health: current, paused: true}, 0, status.CurrentStatus, "Healthy"},
 		"rolled out, but changed":      {observation{health: current}, 3, status.InProgressStatus, "Progressing"},
 		"rolling out":                  {observation{health: moving}, 0, status.InProgressStatus, "Progressing"},
