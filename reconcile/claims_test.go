@@ -116,7 +116,8 @@ func TestInventory(t *testing.T) {
 	role := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}}
 	role.SetName("r")
 	plan := &Plan{Changes: []Change{
-		{ID: idOf(mine), Action: ActionCreate, Want: mine}, {ID: idOf(role), Action: ActionCreate, Want: role},
+		{ID: idOf(mine), Action: ActionCreate, Want: mine},
+		{ID: idOf(role), Action: ActionCreate, Want: role},
 		{ID: idOf(other), Action: ActionUpdate, Want: other},
 	}}
 	ahead := has.ahead(plan)

@@ -19,12 +19,12 @@ import (
 // faultKinds are those that can happen at the i-th call. What reads, and dry runs, can fail at in several ways that are answered alike:
 // of these each call gets one, in turn.
 func faultKinds(i int, c call) []faultKind {
-	failed := []faultKind{faultError, faultInternal, faultConflict, faultTimeout}
+	failed := []faultKind{faultError, faultInternal, faultConflict, faultTimeout, faultThrottled}
 	late, closed := []faultKind{faultStale, faultStaleOwn, faultStaleRest}, []faultKind{faultClosed, faultClosedOwn}
 	if c.write {
-		return slices.Concat(failed, late, closed, []faultKind{faultThrottled, faultKill, faultKillAfter})
+		return slices.Concat(failed, late, closed, []faultKind{faultKill, faultKillAfter})
 	}
-	return []faultKind{failed[i%len(failed)], late[i%len(late)], closed[i%len(closed)], faultThrottled, faultKill}
+	return []faultKind{failed[i%len(failed)], late[i%len(late)], closed[i%len(closed)], faultKill}
 }
 
 // TestFaults lets every fault happen at every call of every scenario. Whatever happens, what comes of it is what comes without, at the
@@ -176,7 +176,7 @@ func (b *started) run(f fault) (*outcome, error) {
 func (r *outcome) check() []string {
 	var out []string
 	complain := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	u := r.world.get(collectorID("a"))
+	u := r.world.get(collectorID())
 	if r.base.deletes {
 		if u != nil {
 			complain("the collector is still there, with finalizers %v", u.GetFinalizers())

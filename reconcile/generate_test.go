@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"pgregory.net/rapid"
@@ -56,9 +57,7 @@ func drawKind(t *rapid.T, kind string) *unstructured.Unstructured {
 func drawWorkload(t *rapid.T, kind string) map[string]any {
 	selector := anyMap(crds.SelectorLabels("ns", "a"))
 	template := drawMap(t, "pod labels", 0)
-	for k, v := range selector {
-		template[k] = v
-	}
+	maps.Copy(template, selector)
 	pod := map[string]any{"containers": drawContainers(t)}
 	if chance(t, "tolerations") {
 		pod["tolerations"] = []any{map[string]any{"key": rapid.SampledFrom([]string{"k1", "k2"}).Draw(t, "key"), "operator": "Exists"}}
@@ -122,10 +121,7 @@ func drawEnv(t *rapid.T) []any {
 }
 
 func drawContainerPorts(t *rapid.T) []any {
-	var out []any
-	for _, p := range drawPorts(t, "containerPort") {
-		out = append(out, p)
-	}
+	out := drawPorts(t, "containerPort")
 	return out[:rapid.IntRange(0, len(out)).Draw(t, "number of container ports")]
 }
 

@@ -32,7 +32,7 @@ func (t *trial) applies(since int) int {
 
 func (t *trial) says(tb testing.TB, kind string) string {
 	tb.Helper()
-	conditions, _, _ := unstructured.NestedSlice(t.world.get(collectorID("a")).Object, "status", "conditions")
+	conditions, _, _ := unstructured.NestedSlice(t.world.get(collectorID()).Object, "status", "conditions")
 	for _, c := range conditions {
 		if m, ok := c.(map[string]any); ok && m["type"] == kind {
 			return m["reason"].(string) + ": " + m["message"].(string)
@@ -96,7 +96,7 @@ func TestAFightIsGivenUpForAWhile(t *testing.T) {
 	tr := guarded(t)
 	tr.world.clock.Step(guardWindow + 1) // that it was made counts too
 	since := len(tr.calls)
-	edit := foreign("Deployment", workloadOfA, "argocd", "", setting(int64(7), "spec", "replicas"))
+	edit := foreign("Deployment", "argocd", "", setting(int64(7), "spec", "replicas"))
 	for range 2 * maxContested {
 		mustDo(t, edit(tr.world))
 		tr.now(t)
@@ -117,7 +117,7 @@ func TestAFightIsGivenUpForAWhile(t *testing.T) {
 
 func TestAnotherIntentIsNotHeld(t *testing.T) {
 	tr := guarded(t)
-	edit := foreign("Deployment", workloadOfA, "argocd", "", setting(int64(7), "spec", "replicas"))
+	edit := foreign("Deployment", "argocd", "", setting(int64(7), "spec", "replicas"))
 	for range 2 * maxContested {
 		mustDo(t, edit(tr.world))
 		tr.now(t)

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"strconv"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,11 +39,11 @@ func editBy(manager string, n int64) func(*world, ID) error {
 	return func(w *world, id ID) error { return w.update(id, manager, "", setting(n, "spec", "replicas")) }
 }
 
-// yieldAt is what we apply once the replicas were yielded at a number of the spec; live says whether with the number that is live.
-func yieldAt(t *testing.T, spec int64, live *int64) func(*world, ID) error {
+// yieldAt is what we apply once the replicas were yielded, when the spec said 2; live says whether with the number that is live.
+func yieldAt(t *testing.T, live *int64) func(*world, ID) error {
 	t.Helper()
 	return func(w *world, _ ID) error {
-		_, _, err := w.apply(yielded(setOf(t, spec), strconv.FormatInt(spec, 10), live), crds.FieldManager, "", false)
+		_, _, err := w.apply(yielded(setOf(t, 2), "2", live), crds.FieldManager, "", false)
 		return err
 	}
 }
@@ -69,16 +68,16 @@ func TestReplicasAreYieldedToWhoScales(t *testing.T) {
 		"kubectl edit is drift":                   {scaledSet(t, editBy("kubectl-edit", 7)), hpa, 2, mine, "", false},
 		"an autoscaler to the number of the spec": {scaledSet(t, scaleBy("keda", 2)), hpa, 2, mine, "", false},
 		"yielded, and scaled again": {
-			scaledSet(t, scaleBy("keda", 7), yieldAt(t, 2, nil), scaleBy("keda", 8)), nil, 2, none, "2", true,
+			scaledSet(t, scaleBy("keda", 7), yieldAt(t, nil), scaleBy("keda", 8)), nil, 2, none, "2", true,
 		},
 		"yielded, and the spec changes": {
-			scaledSet(t, scaleBy("keda", 7), yieldAt(t, 2, nil)), nil, 3, 3, "", false,
+			scaledSet(t, scaleBy("keda", 7), yieldAt(t, nil)), nil, 3, 3, "", false,
 		},
 		"yielded, and scaled to the number of the spec": {
-			scaledSet(t, scaleBy("keda", 7), yieldAt(t, 2, nil), scaleBy("keda", 2)), nil, 2, none, "2", true,
+			scaledSet(t, scaleBy("keda", 7), yieldAt(t, nil), scaleBy("keda", 2)), nil, 2, none, "2", true,
 		},
 		"yielded, and nobody else owns it: the live number is kept": {
-			scaledSet(t, yieldAt(t, 2, new(int64(7)))), nil, 2, 7, "2", true,
+			scaledSet(t, yieldAt(t, new(int64(7)))), nil, 2, 7, "2", true,
 		},
 	}
 	for name, tt := range tests {

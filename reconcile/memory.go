@@ -124,10 +124,7 @@ func (e *engine) stale(key types.NamespacedName) time.Duration {
 func (p *pass) recall(in *Input) {
 	now := p.clock.Now()
 	p.remember(p.key(), func(m *memory) {
-		in.Settled, in.Refused, in.Carried = map[ID]settled{}, map[ID]string{}, maps.Clone(m.carried)
-		for id, s := range m.settled {
-			in.Settled[id] = s
-		}
+		in.Settled, in.Refused, in.Carried = maps.Clone(m.settled), map[ID]string{}, maps.Clone(m.carried)
 		for id, r := range m.claims {
 			if now.Before(r.due) {
 				in.Refused[id] = r.why

@@ -55,7 +55,7 @@ type ConfigChange struct {
 type NoDryRun struct{ Cluster }
 
 // Apply refuses.
-func (NoDryRun) Apply(_ context.Context, u *unstructured.Unstructured, _ bool) (*unstructured.Unstructured, error) {
+func (NoDryRun) Apply(_ context.Context, _ *unstructured.Unstructured, _ bool) (*unstructured.Unstructured, error) {
 	return nil, errNotAsked{}
 }
 

@@ -29,7 +29,7 @@ type history struct {
 
 func (f *fixture) world() *world {
 	w := newWorldOf(f.managers)
-	if _, err := w.create(collectorObject(baseSpec(crds.ModeDeployment)), "user"); err != nil {
+	if err := w.create(collectorObject(baseSpec(crds.ModeDeployment)), "user"); err != nil {
 		panic(err)
 	}
 	return w
@@ -40,7 +40,7 @@ func (f *fixture) drawHistory(t *rapid.T) *history {
 	first := drawWant(t)
 	h := &history{f, f.world(), idOf(first)}
 	if chance(t, "made by somebody else") {
-		_, err := h.world.create(drawKind(t, h.id.Kind), "kubectl-create")
+		err := h.world.create(drawKind(t, h.id.Kind), "kubectl-create")
 		h.refused(t, err)
 	}
 	_, _, err := h.world.apply(first, crds.FieldManager, "", false)
@@ -361,7 +361,7 @@ func packedFieldsGiveTheSameDelta(t *rapid.T, f *fixture) {
 func plansDependOnInputAlone(t *rapid.T, f *fixture) {
 	var want []*unstructured.Unstructured
 	in := Input{Live: Objects{}}
-	c, err := crds.Decode(f.world().get(collectorID("a")))
+	c, err := crds.Decode(f.world().get(collectorID()))
 	if err != nil {
 		t.Fatal(err)
 	}

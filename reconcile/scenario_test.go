@@ -179,7 +179,7 @@ func begin() (*world, error) {
 			"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "x", "allowVolumeExpansion": expands,
 		}}
 		class.SetName(name)
-		if _, err := w.create(class, "admin"); err != nil {
+		if err := w.create(class, "admin"); err != nil {
 			return nil, fmt.Errorf("storage class: %w", err)
 		}
 	}

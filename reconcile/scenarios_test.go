@@ -39,13 +39,12 @@ func having(mode string, more ...func(spec map[string]any)) deed {
 		for _, change := range more {
 			change(spec)
 		}
-		_, err := w.create(collectorObject(spec), "user")
-		return err
+		return w.create(collectorObject(spec), "user")
 	}
 }
 
 func edit(change func(u *unstructured.Unstructured)) deed {
-	return func(w *world) error { return w.update(collectorID("a"), "user", "", change) }
+	return func(w *world) error { return w.update(collectorID(), "user", "", change) }
 }
 
 func set(value any, path ...string) deed {
@@ -61,7 +60,7 @@ func annotate(key, value string) deed {
 }
 
 func remove(w *world) error {
-	_, err := w.delete(collectorID("a"), "", "Background")
+	_, err := w.delete(collectorID(), "", "Background")
 	return err
 }
 
@@ -100,10 +99,10 @@ func then(first deed, next ...deed) deed {
 	}
 }
 
-func foreign(kind, name, manager, subresource string, change func(u *unstructured.Unstructured)) deed {
+func foreign(kind, manager, subresource string, change func(u *unstructured.Unstructured)) deed {
 	return func(w *world) error {
 		group := map[string]string{"StatefulSet": "apps", "Deployment": "apps"}[kind]
-		return w.update(ID{group, kind, "ns", name}, manager, subresource, change)
+		return w.update(ID{group, kind, "ns", workloadOfA}, manager, subresource, change)
 	}
 }
 
@@ -201,7 +200,7 @@ func claimsAre(sizes ...string) func(*outcome) error {
 }
 
 func loseStatus(w *world) error {
-	return w.update(collectorID("a"), "backup", "status", func(u *unstructured.Unstructured) { delete(u.Object, "status") })
+	return w.update(collectorID(), "backup", "status", func(u *unstructured.Unstructured) { delete(u.Object, "status") })
 }
 
 func clusterScenarios() []scenario {
@@ -301,12 +300,12 @@ func adopted(r *outcome) error {
 }
 
 func foreignScenarios() []scenario {
-	scaled := foreign("StatefulSet", workloadOfA, "vpa", "scale", setting(int64(5), "spec", "replicas"))
+	scaled := foreign("StatefulSet", "vpa", "scale", setting(int64(5), "spec", "replicas"))
 	yields := []string{"Ready=True Available", "ReplicasYielded=True ScaledByOther"}
 	return []scenario{
 		{
 			name: "drift is taken back", before: having(deploymentMode),
-			acts: []deed{foreign("Deployment", workloadOfA, "kubectl-edit", "", setting(int64(7), "spec", "replicas"))},
+			acts: []deed{foreign("Deployment", "kubectl-edit", "", setting(int64(7), "spec", "replicas"))},
 			check: func(r *outcome) error {
 				if n := intAt(r.world.of("Deployment")[0], "spec", "replicas"); n != 2 {
 					return fmt.Errorf("there are %d replicas, want 2", n)
@@ -317,7 +316,7 @@ func foreignScenarios() []scenario {
 		{
 			name: "what others add stays", before: having(deploymentMode),
 			acts: []deed{
-				foreign("Service", workloadOfA, "kubectl-annotate", "", setting("v", "metadata", "annotations", "k")), set("two", "spec", "config"),
+				foreign("Service", "kubectl-annotate", "", setting("v", "metadata", "annotations", "k")), set("two", "spec", "config"),
 			},
 			check: func(r *outcome) error {
 				if got := r.world.get(ID{"", "Service", "ns", workloadOfA}).GetAnnotations()["k"]; got != "v" {
@@ -330,7 +329,7 @@ func foreignScenarios() []scenario {
 		{name: "orphaned by somebody", before: having(statefulSetMode), acts: []deed{deleteSet("Orphan")}, keepsPods: true},
 		{
 			name: "managedFields are reset", before: having(deploymentMode),
-			acts: []deed{foreign("Service", workloadOfA, "backup", "", func(u *unstructured.Unstructured) {
+			acts: []deed{foreign("Service", "backup", "", func(u *unstructured.Unstructured) {
 				_ = unstructured.SetNestedSlice(u.Object, []any{map[string]any{}}, "metadata", "managedFields")
 			})},
 		},

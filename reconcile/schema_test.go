@@ -67,7 +67,7 @@ func reach(t *testing.T, from *schema.Schema, ref schema.TypeRef, into *schema.S
 		atom = def.Atom
 	}
 	if atom.Map != nil {
-		for _, f := range atom.Map.Fields {
+		for _, f := range atom.Fields {
 			reach(t, from, f.Type, into)
 		}
 		reach(t, from, atom.Map.ElementType, into)

@@ -266,10 +266,10 @@ func (e *edge) do(verb string, id ID, write bool, act func() (*unstructured.Unst
 	got, moved, err := act()
 	c.moved = moved
 	c.write = c.write && err == nil
-	switch kind {
-	case faultTimeout:
+	if kind == faultTimeout {
 		return nil, errors.New("net/http: request canceled while awaiting headers")
-	case faultKillAfter:
+	}
+	if kind == faultKillAfter {
 		return nil, e.kill()
 	}
 	return got, err
@@ -294,6 +294,7 @@ func (e *edge) before(kind faultKind, id ID) error {
 		e.feed.hold(kind == faultClosedOwn, own)
 	case faultStaleRest:
 		e.feed.hold(false, func(w watch) bool { return !own(w) })
+	case faultNone, faultTimeout, faultKillAfter: // after acting
 	}
 	return nil
 }

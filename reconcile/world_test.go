@@ -95,7 +95,7 @@ func (m *fieldManagers) of(gvk schema.GroupVersionKind, subresource string) *man
 		reset = fieldpath.NewSet(fieldpath.MakePathOrDie("spec"))
 	}
 	version := fieldpath.APIVersion(gvk.GroupVersion().String())
-	made, err := managedfields.NewDefaultFieldManager(converter, sameVersion{}, defaulter{}, creater{}, gvk, gvk.GroupVersion(), subresource,
+	made, err := managedfields.NewDefaultFieldManager(converter, sameVersion{}, defaulter{}, maker{}, gvk, gvk.GroupVersion(), subresource,
 		fieldpath.NewExcludeFilterSetMap(map[fieldpath.APIVersion]*fieldpath.Set{version: reset}))
 	if err != nil {
 		panic(err) // only of a nil converter
@@ -115,9 +115,9 @@ func (sameVersion) ConvertFieldLabel(schema.GroupVersionKind, string, string) (s
 	return "", "", fmt.Errorf("not supported")
 }
 
-type creater struct{}
+type maker struct{}
 
-func (creater) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
+func (maker) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
 	u := &unstructured.Unstructured{Object: map[string]any{}}
 	u.SetGroupVersionKind(gvk)
 	return u, nil
@@ -187,7 +187,7 @@ func (w *world) apply(u *unstructured.Unstructured, manager, subresource string,
 	case live != nil && u.GetUID() != "" && u.GetUID() != live.GetUID():
 		return nil, false, apierrors.NewConflict(resourceOf(id), id.Name, fmt.Errorf("uid mismatch: %s, not %s", live.GetUID(), u.GetUID()))
 	}
-	base, _ := creater{}.New(u.GroupVersionKind())
+	base, _ := maker{}.New(u.GroupVersionKind())
 	if live != nil {
 		base = live.DeepCopy()
 	}
@@ -234,6 +234,10 @@ func (w *world) update(id ID, manager, subresource string, change func(*unstruct
 	next := live.DeepCopy()
 	change(next)
 	setDefaults(next)
+	if untracked(id, manager, subresource) {
+		_, _, err := w.store(live, next, subresource, false)
+		return err
+	}
 	updated, err := w.managers.of(live.GroupVersionKind(), subresource).Update(live.DeepCopy(), next, manager)
 	if err != nil {
 		return err
@@ -242,22 +246,31 @@ func (w *world) update(id ID, manager, subresource string, change func(*unstruct
 	return err
 }
 
+// untracked is what controllers write often and nobody else owns: that managedFields don't tell of it saves much time.
+func untracked(id ID, manager, subresource string) bool {
+	return manager == gcManager && (subresource == "status" || id.Kind == "Pod")
+}
+
 // create is a POST.
-func (w *world) create(u *unstructured.Unstructured, manager string) (*unstructured.Unstructured, error) {
+func (w *world) create(u *unstructured.Unstructured, manager string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.objects[idOf(u)] != nil {
-		return nil, apierrors.NewAlreadyExists(resourceOf(idOf(u)), u.GetName())
+		return apierrors.NewAlreadyExists(resourceOf(idOf(u)), u.GetName())
 	}
 	next := u.DeepCopy()
 	setDefaults(next)
-	empty, _ := creater{}.New(u.GroupVersionKind())
+	if untracked(idOf(u), manager, "") {
+		_, _, err := w.store(nil, next, "", false)
+		return err
+	}
+	empty, _ := maker{}.New(u.GroupVersionKind())
 	made, err := w.managers.of(u.GroupVersionKind(), "").Update(empty, next, manager)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out, _, err := w.store(nil, made.(*unstructured.Unstructured), "", false)
-	return out, err
+	_, _, err = w.store(nil, made.(*unstructured.Unstructured), "", false)
+	return err
 }
 
 // store validates what live is to become, and makes it so unless it is the same. It returns a copy.

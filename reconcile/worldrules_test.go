@@ -259,5 +259,5 @@ func ownerReference(u *unstructured.Unstructured) map[string]any {
 	}
 }
 
-// crdKind is that of collectors.
-func collectorID(name string) ID { return ID{crds.Group, crds.Kind, "ns", name} }
+// collectorID is the collector that everything here is about.
+func collectorID() ID { return ID{crds.Group, crds.Kind, "ns", "a"} }

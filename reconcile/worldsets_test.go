@@ -114,10 +114,10 @@ func (w *world) newPod(set *unstructured.Unstructured, name, revision string) er
 	if err := unstructured.SetNestedSlice(pod.Object, volumes, "spec", "volumes"); err != nil {
 		return err
 	}
-	if _, err := w.create(pod, gcManager); err != nil {
+	if err := w.create(pod, gcManager); err != nil {
 		return err
 	}
-	return w.update(idOf(pod), "kubelet", "status", func(u *unstructured.Unstructured) {
+	return w.update(idOf(pod), gcManager, "status", func(u *unstructured.Unstructured) {
 		u.Object["status"] = map[string]any{"phase": "Running", "conditions": []any{trueCondition("Ready", "PodReady")}}
 	})
 }
@@ -141,7 +141,7 @@ func (w *world) newClaims(set *unstructured.Unstructured, pod string, labels map
 		if w.get(idOf(claim)) != nil {
 			continue
 		}
-		if _, err := w.create(claim, gcManager); err != nil {
+		if err := w.create(claim, gcManager); err != nil {
 			return err
 		}
 	}
