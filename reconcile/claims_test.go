@@ -127,7 +127,7 @@ func TestInventory(t *testing.T) {
 	if has.covers(ahead) || !ahead.covers(has) || len(has) != 1 {
 		t.Errorf("%v and %v cover each other wrongly", has, ahead)
 	}
-	if back := inventoryOf(ahead.entries()); digest(back.entries()) != digest(ahead.entries()) {
+	if back := inventoryOf(&crds.Collector{Namespace: "ns", Status: crds.Status{Inventory: ahead.entries()}}); digest(back.entries()) != digest(ahead.entries()) {
 		t.Errorf("read back it is %v, want %v", back, ahead)
 	}
 	if u := ownedBy(c, role.DeepCopy()); !belongsTo(c, u) || len(u.GetOwnerReferences()) != 0 {

@@ -42,7 +42,7 @@ type engine struct {
 
 	mu      sync.Mutex
 	memory  map[types.NamespacedName]*memory
-	working map[types.NamespacedName]*sync.Mutex // by the name of the workload, which several collectors may come to share
+	working map[types.NamespacedName]*workLock // by the name of the workload, which several collectors may come to share
 }
 
 // pass is one run over one collector.

@@ -15,7 +15,7 @@ import (
 // writeAhead makes sure, before a plan creates anything, that the inventory names it, and that the collector can't go before its
 // cluster-scoped objects. Then nothing that a pass has made is forgotten, wherever it is cut off.
 func (p *pass) writeAhead(ctx context.Context, plan *Plan) error {
-	has := inventoryOf(p.collector.Status.Inventory)
+	has := inventoryOf(p.collector)
 	ahead := has.ahead(plan)
 	if ahead.clusterScoped() && !slices.Contains(p.collector.Finalizers, crds.Finalizer) {
 		if err := p.applyFinalizers(ctx, crds.Finalizer); err != nil {
@@ -36,7 +36,7 @@ func (p *pass) writeAhead(ctx context.Context, plan *Plan) error {
 func (p *pass) inventory() []crds.InventoryEntry {
 	now := owned(p.collector, p.live)
 	if p.observed.problem != nil || p.observed.paused || p.pending {
-		for id, e := range inventoryOf(p.collector.Status.Inventory) {
+		for id, e := range inventoryOf(p.collector) {
 			if _, there := now[id]; !there {
 				now[id] = e
 			}
@@ -67,11 +67,8 @@ func (p *pass) finalize(ctx context.Context) error {
 	if !slices.Contains(p.collector.Finalizers, crds.Finalizer) || p.observe {
 		return nil
 	}
-	for id, e := range inventoryOf(p.collector.Status.Inventory) {
+	for id, e := range inventoryOf(p.collector) {
 		if id.Namespace != "" {
-			continue
-		}
-		if _, known := crds.KindOf(schemaGroupKind(id)); !known {
 			continue
 		}
 		u, err := p.cluster.Get(ctx, id)

@@ -46,12 +46,9 @@ func gather(
 			return in, err
 		}
 	}
-	for id := range inventoryOf(c.Status.Inventory) {
+	for id := range inventoryOf(c) {
 		if wanted[id] || in.Live[id] != nil {
 			continue
-		}
-		if _, known := crds.KindOf(schemaGroupKind(id)); !known {
-			continue // of another version of the operator
 		}
 		if err := in.fetch(ctx, cluster, id); err != nil {
 			return in, err

@@ -13,12 +13,26 @@ import (
 // inventory is what belongs to a collector, by ID.
 type inventory map[ID]crds.InventoryEntry
 
-func inventoryOf(entries []crds.InventoryEntry) inventory {
+// inventoryOf reads the inventory in a collector's status. Whoever may write that must not be able to have us look at, or delete, what no
+// collector owns: kinds of other versions of the operator are left out, too.
+func inventoryOf(c *crds.Collector) inventory {
 	out := inventory{}
-	for _, e := range entries {
-		out[ID{e.Group, e.Kind, e.Namespace, e.Name}] = e
+	for _, e := range c.Status.Inventory {
+		id := ID{e.Group, e.Kind, e.Namespace, e.Name}
+		if mayOwn(c, id) {
+			out[id] = e
+		}
 	}
 	return out
+}
+
+func mayOwn(c *crds.Collector, id ID) bool {
+	for _, k := range append(crds.OwnedKinds(), crds.ClusterKinds()...) {
+		if k.GVK.GroupKind() == schemaGroupKind(id) {
+			return k.ClusterScoped && id.Namespace == "" || !k.ClusterScoped && id.Namespace == c.Namespace
+		}
+	}
+	return false
 }
 
 // owned is the inventory of what is live and c's.

@@ -63,13 +63,28 @@ func (e *engine) forget(key types.NamespacedName) {
 func (e *engine) lock(namespace, name string) (unlock func()) {
 	key := types.NamespacedName{Namespace: namespace, Name: crds.WorkloadName(name)}
 	e.mu.Lock()
-	if e.working[key] == nil {
-		e.working[key] = &sync.Mutex{}
+	l := e.working[key]
+	if l == nil {
+		l = &workLock{}
+		e.working[key] = l
 	}
-	mu := e.working[key]
+	l.users++
 	e.mu.Unlock()
-	mu.Lock()
-	return mu.Unlock
+	l.Lock()
+	return func() {
+		l.Unlock()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(e.working, key)
+		}
+	}
+}
+
+// workLock is held by one pass; others may wait for it.
+type workLock struct {
+	sync.Mutex
+	users int
 }
 
 func (e *engine) wrote(key types.NamespacedName, id ID, version string) {
@@ -157,8 +172,10 @@ func (e *engine) deleted(key types.NamespacedName, id ID, uid types.UID) {
 func (p *pass) settle(plan *Plan) {
 	p.remember(p.key(), func(m *memory) {
 		clear(m.settled)
+		planned := map[ID]bool{}
 		for i := range plan.Changes {
 			c := &plan.Changes[i]
+			planned[c.ID] = true
 			if c.Action != ActionNone || c.Live == nil || c.Want == nil || c.Because != "" {
 				continue
 			}
@@ -167,6 +184,8 @@ func (p *pass) settle(plan *Plan) {
 				m.attempts[c.ID] = attempts{uid: c.Live.GetUID(), intent: m.settled[c.ID].intent}
 			}
 		}
+		maps.DeleteFunc(m.attempts, func(id ID, _ attempts) bool { return !planned[id] })
+		maps.DeleteFunc(m.claims, func(_ ID, r claimRefusal) bool { return !p.clock.Now().Before(r.due) })
 	})
 }
 
