@@ -23,7 +23,8 @@ const (
 	ConditionNotConverging = "NotConverging"
 	// ConditionReplicasYielded is true while the number of replicas is an autoscaler's, and not the spec's.
 	ConditionReplicasYielded = "ReplicasYielded"
-	// ConditionClaimsNotExpanded is true while volume claims are smaller than their template says and can't grow. It names them.
+	// ConditionClaimsNotExpanded is true while volume claims have another size than their template says and can't get it. It names
+	// them.
 	ConditionClaimsNotExpanded = "ClaimsNotExpanded"
 	// ConditionConfigWarning is true while the configuration is used but holds something that is probably not meant.
 	ConditionConfigWarning = "ConfigWarning"
@@ -50,6 +51,8 @@ const (
 	ReasonFieldsNotConverging = "FieldsNotConverging"
 	ReasonScaledByOther       = "ScaledByOther"
 	ReasonClassNotExpandable  = "ClassNotExpandable"
+	ReasonClaimCannotShrink   = "ClaimCannotShrink"
+	ReasonClaimRefused        = "ClaimRefused"
 	// ReasonFieldTakenBack is that of the Event which names who had changed a field of ours.
 	ReasonFieldTakenBack = "FieldTakenBack"
 	// ReasonReplaced is that of the Event which says why an object is made anew.

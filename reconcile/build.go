@@ -84,7 +84,7 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 	if err != nil {
 		return Change{}, err
 	}
-	c := Change{ID: idOf(want), Action: ActionNone, Want: want, Live: in.Live[idOf(want)], stage: k.Stage}
+	c := Change{ID: idOf(want), Action: ActionNone, Want: want, Live: in.Live[idOf(want)], stage: k.Stage, base: want}
 	if k.Stage == crds.StageWorkload {
 		yielded, note, err := yieldReplicas(in.Collector, want, c.Live, in.Carried[c.ID])
 		if err != nil {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/otelier/otelier/crds"
 )
@@ -22,13 +24,13 @@ func (p *Planner) dependents(in Input, set *Change, plan *Plan) ([]Change, error
 		expandable, known := in.Expandable[g.class()]
 		switch refused := in.Refused[c.ID]; {
 		case g.shrinks:
-			plan.Notes = append(plan.Notes, g.note("claims can't shrink"))
+			plan.Notes = append(plan.Notes, g.note(crds.ReasonClaimCannotShrink, "claims can't shrink"))
 			continue
 		case known && !expandable:
-			plan.Notes = append(plan.Notes, g.note(fmt.Sprintf("its storage class %s does not allow expansion", g.class())))
+			plan.Notes = append(plan.Notes, g.note(crds.ReasonClassNotExpandable, fmt.Sprintf("its storage class %s does not allow expansion", g.class())))
 			continue
 		case refused != "":
-			plan.Notes = append(plan.Notes, g.note(refused))
+			plan.Notes = append(plan.Notes, g.note(crds.ReasonClaimRefused, refused))
 			continue
 		}
 		var err error
@@ -124,8 +126,8 @@ func (g growth) intent() *unstructured.Unstructured {
 	return u
 }
 
-func (g growth) note(why string) Note {
-	return Note{NoteClaimsNotExpanded, idOf(g.claim), fmt.Sprintf("stays at %s instead of %s: %s", g.has.String(), g.want.String(), why)}
+func (g growth) note(reason, why string) Note {
+	return Note{NoteClaimsNotExpanded, reason, idOf(g.claim), fmt.Sprintf("stays at %s instead of %s: %s", g.has.String(), g.want.String(), why)}
 }
 
 // orphans are pods that bear the names of a StatefulSet's, have no controller, and don't fit its selector.
@@ -155,7 +157,7 @@ func relabelled(set, pod *unstructured.Unstructured) Change {
 	c := Change{ID: idOf(pod), Action: ActionUpdate, Live: pod, Want: u, stage: crds.StageServices}
 	for k, v := range selector {
 		if old := pod.GetLabels()[k]; old != v {
-			c.Fields = append(c.Fields, FieldChange{Path: ".metadata.labels." + k, Op: FieldSet, Old: old, New: v})
+			c.Fields = append(c.Fields, FieldChange{Path: spell(fieldpath.MakePathOrDie("metadata", "labels", k)), Op: FieldSet, Old: old, New: v})
 		}
 	}
 	slices.SortFunc(c.Fields, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
@@ -164,29 +166,53 @@ func relabelled(set, pod *unstructured.Unstructured) Change {
 
 // lacking is the next pod to make anew because it lacks a claim that its StatefulSet has come to want. The StatefulSet controller only
 // fails at such pods (k8s.io/kubernetes/pkg/controller/statefulset, storageMatches): in the order of their ordinals, so that is the
-// order here too, one at a time, and only while the others are ready.
+// order here too. One goes at a time, and only while all that should be there are, and those that lack nothing are ready.
 func lacking(set *Change, pods []*unstructured.Unstructured) *unstructured.Unstructured {
 	if set.Live.GetDeletionTimestamp() != nil || set.Action == ActionReplace || set.Problem != nil {
 		return nil
 	}
-	var next *unstructured.Unstructured
-	for _, pod := range pods {
-		owner := metav1.GetControllerOfNoCopy(pod)
-		if owner == nil || owner.UID != set.Live.GetUID() {
-			continue
-		}
-		lacks := false
-		for name := range templateSizes(set.Live) {
-			lacks = lacks || !slices.Contains(claimsOf(pod), name+"-"+pod.GetName())
-		}
-		switch {
-		case pod.GetDeletionTimestamp() != nil, !lacks && !podReady(pod):
+	by := map[int64]*unstructured.Unstructured{}
+	for _, pod := range members(set.Live, pods) {
+		if pod.GetDeletionTimestamp() != nil {
 			return nil
-		case lacks && (next == nil || ordinal(pod) < ordinal(next)):
-			next = pod
+		}
+		by[ordinal(pod)] = pod
+	}
+	var next *unstructured.Unstructured
+	first := numberAt(set.Live, "spec", "ordinals", "start")
+	for i := first; i < first+replicasOf(set.Live); i++ {
+		switch pod := by[i]; {
+		case pod == nil:
+			return nil
+		case lacks(set.Live, pod):
+			next = cmp.Or(next, pod)
+		case !podReady(pod):
+			return nil
 		}
 	}
 	return next
+}
+
+// members are the pods that a StatefulSet has made or adopted.
+func members(set *unstructured.Unstructured, pods []*unstructured.Unstructured) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, pod := range pods {
+		if owner := metav1.GetControllerOfNoCopy(pod); owner != nil && owner.UID == set.GetUID() {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// lacks tells whether a pod mounts less than all the claims that its StatefulSet has templates for.
+func lacks(set, pod *unstructured.Unstructured) bool {
+	has := claimsOf(pod)
+	for name := range templateSizes(set) {
+		if !slices.Contains(has, name+"-"+pod.GetName()) {
+			return true
+		}
+	}
+	return false
 }
 
 // podReady reads a pod as slimPod leaves it: with the conditions that don't hold.
@@ -196,11 +222,11 @@ func podReady(pod *unstructured.Unstructured) bool {
 }
 
 // ordinal of a StatefulSet's pod.
-func ordinal(pod *unstructured.Unstructured) int {
+func ordinal(pod *unstructured.Unstructured) int64 {
 	name := pod.GetName()
-	n, err := strconv.Atoi(name[strings.LastIndex(name, "-")+1:])
+	n, err := strconv.ParseInt(name[strings.LastIndex(name, "-")+1:], 10, 64)
 	if err != nil {
-		return 0
+		return -1
 	}
 	return n
 }

@@ -49,6 +49,7 @@ type engine struct {
 type pass struct {
 	*engine
 	collector *crds.Collector
+	in        Input   // of the plan
 	live      Objects // as planned with, then as changed
 	pending   bool    // something has to go before it is made anew
 	observed  observation
@@ -108,6 +109,7 @@ func (p *pass) reconcile(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	p.recall(&in)
+	p.in = in
 	plan, err := p.planner.Build(in)
 	if err != nil {
 		return 0, err

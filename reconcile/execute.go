@@ -138,7 +138,7 @@ func (p *pass) do(ctx context.Context, c *Change) error {
 	if c.Action == ActionUpdate && c.carried != nil && c.delta.empty() {
 		return p.giveBack(ctx, c, c.Live)
 	}
-	got, err := p.cluster.Apply(ctx, c.Want, false)
+	got, err := p.send(ctx, c)
 	p.metrics.applied(c.ID, err)
 	if err != nil {
 		problem := apiProblem("apply", c.ID, err)
@@ -147,6 +147,9 @@ func (p *pass) do(ctx context.Context, c *Change) error {
 			return nil
 		}
 		return problem
+	}
+	if got == nil {
+		return nil // there is nothing to do any more
 	}
 	p.log.Debug("applied", "collector", p.key(), "object", c.ID.String(), "action", c.Action, "resourceVersion", got.GetResourceVersion())
 	p.took(c)
@@ -247,27 +250,25 @@ func (p *pass) took(c *Change) {
 		return
 	}
 	known := p.sameIntent(p.key(), c)
-	var paths []string
-	from := map[string]bool{}
+	var fields []string
 	for _, f := range c.Fields {
-		switch {
-		case len(f.TakenFrom) > 0:
-			for _, o := range f.TakenFrom {
-				from[o.String()] = true
-			}
-		case known && f.Op == FieldSet && f.Old == nil:
-			from["somebody who had removed it"] = true
-		default:
-			continue
+		var from []string
+		for _, o := range f.TakenFrom {
+			from = append(from, o.String())
 		}
-		paths = append(paths, f.Path)
+		switch {
+		case f.Op == FieldRelease:
+		case len(from) > 0:
+			fields = append(fields, fmt.Sprintf("%s from %s", f.Path, strings.Join(from, " and ")))
+		case known && f.Op == FieldSet && f.Old == nil:
+			fields = append(fields, fmt.Sprintf("%s, which somebody had removed", f.Path))
+		}
 	}
-	if len(paths) == 0 {
+	if len(fields) == 0 {
 		return
 	}
-	names := strings.Join(slices.Sorted(maps.Keys(from)), ", ")
-	p.metrics.takenBack.WithLabelValues(c.ID.Kind).Add(float64(len(paths)))
-	p.event(c.Live, crds.ReasonFieldTakenBack, fmt.Sprintf("%s: %s taken back from %s", c.ID, few(paths), names))
+	p.metrics.takenBack.WithLabelValues(c.ID.Kind).Add(float64(len(fields)))
+	p.event(c.Live, crds.ReasonFieldTakenBack, fmt.Sprintf("%s: taken back %s", c.ID, few(fields)))
 }
 
 // few names the first paths, and how many more there are.

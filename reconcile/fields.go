@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func (d *delta) fields(live *unstructured.Unstructured) []FieldChange {
 	values := d.set.Union(d.unset)
 	for i := range out {
 		for _, c := range d.conflicts {
-			if within(c.path.String(), out[i].Path) && !slices.Contains(out[i].TakenFrom, c.from) {
+			if within(spell(c.path), out[i].Path) && !slices.Contains(out[i].TakenFrom, c.from) {
 				out[i].TakenFrom = append(out[i].TakenFrom, c.from)
 			}
 		}
@@ -32,7 +33,7 @@ func (d *delta) fields(live *unstructured.Unstructured) []FieldChange {
 			if !there || covered(out, p) {
 				return
 			}
-			c := FieldChange{Path: p.String(), Op: op, Old: v, New: v}
+			c := FieldChange{Path: spell(p), Op: op, Old: v, New: v}
 			if op == FieldRelease {
 				c.TakenFrom = d.after.others(p)
 			}
@@ -55,7 +56,7 @@ func sortChanges(changes []FieldChange) {
 }
 
 func covered(changes []FieldChange, p fieldpath.Path) bool {
-	path := p.String()
+	path := spell(p)
 	return slices.ContainsFunc(changes, func(c FieldChange) bool { return c.Op != FieldOwn && c.Op != FieldRelease && within(path, c.Path) })
 }
 
@@ -79,7 +80,7 @@ func changes(set, unset *fieldpath.Set, from, to map[string]any) []FieldChange {
 		if !was && !is {
 			return
 		}
-		c := FieldChange{Path: p[:n].String(), Op: FieldSet, Old: old, New: now}
+		c := FieldChange{Path: spell(p[:n]), Op: FieldSet, Old: old, New: now}
 		if !is {
 			c.Op = FieldUnset
 		}
@@ -107,6 +108,19 @@ func highest(p fieldpath.Path, from, to map[string]any) int {
 		}
 	}
 	return len(p)
+}
+
+// spell is a path as JSONPath and kubectl have it: names with dots or slashes, as those of labels, are in brackets.
+func spell(p fieldpath.Path) string {
+	var out strings.Builder
+	for i, e := range p {
+		if e.FieldName != nil && strings.ContainsAny(*e.FieldName, "./ ") {
+			fmt.Fprintf(&out, "[%q]", *e.FieldName)
+		} else {
+			out.WriteString(p[i : i+1].String())
+		}
+	}
+	return out.String()
 }
 
 // below tells whether a set has paths below p.

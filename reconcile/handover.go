@@ -98,6 +98,6 @@ func yieldNote(want *unstructured.Unstructured, spec string, owners []Owner) *No
 	if len(owners) > 0 {
 		by = owners[0].Manager
 	}
-	return &Note{NoteReplicasYielded, idOf(want), fmt.Sprintf(
+	return &Note{NoteReplicasYielded, crds.ReasonScaledByOther, idOf(want), fmt.Sprintf(
 		"the number of replicas is set by %s; spec.replicas (%s) counts again when it changes", by, spec)}
 }

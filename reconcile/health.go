@@ -152,6 +152,9 @@ func judge(id ID, e evidence) verdict {
 		return v
 	}
 	v.status, v.message = r.Status, r.Message
+	if n, ok, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration"); ok && n < u.GetGeneration() {
+		v.message = "not looked at by its controller yet"
+	}
 	if v.status == status.FailedStatus {
 		v.reason = crds.ReasonFailed
 	}
@@ -163,6 +166,7 @@ func judge(id ID, e evidence) verdict {
 		judgeDeployment(u, &v)
 	case "StatefulSet":
 		judgeStatefulSet(u, &v)
+		judgePods(u, e.pods, &v)
 	case "DaemonSet":
 		judgeDaemonSet(u, &v)
 	default:
@@ -255,6 +259,29 @@ func judgeStatefulSet(u *unstructured.Unstructured, v *verdict) {
 		return
 	}
 	v.note = partitionNote(u, updated, want)
+}
+
+// judgePods looks at the pods themselves: what a StatefulSet's status counts is as of when its controller last looked.
+func judgePods(u *unstructured.Unstructured, pods []*unstructured.Unstructured, v *verdict) {
+	owned := members(u, pods)
+	if v.status != status.CurrentStatus || len(owned) == 0 {
+		return
+	}
+	ready, lacking := int64(0), int64(0)
+	for _, pod := range owned {
+		if lacks(u, pod) {
+			lacking++
+		}
+		if podReady(pod) && pod.GetDeletionTimestamp() == nil {
+			ready++
+		}
+	}
+	switch want := replicasOf(u); {
+	case lacking > 0:
+		v.status, v.message = status.InProgressStatus, fmt.Sprintf("%d/%d pods have all their volumes, the others are made anew one by one", want-lacking, want)
+	case ready < want:
+		v.status, v.message = status.InProgressStatus, fmt.Sprintf("Ready: %d/%d", ready, want)
+	}
 }
 
 // partitionNote says what a partition keeps from being rolled out. The partition counts pods from the first one, whatever its

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -23,6 +24,7 @@ type memory struct {
 	since    time.Time                              // since when the cache has not shown it; zero when it has
 	settled  map[ID]settled
 	attempts map[ID]attempts
+	held     map[ID]string    // what was said of changes that are not made
 	gone     map[ID]types.UID // deleted, and perhaps still in the cache
 	replaced map[ID]int64     // generation of the collector for which it was last made anew
 	carried  map[ID]*carried
@@ -43,7 +45,7 @@ func (e *engine) remember(key types.NamespacedName, use func(*memory)) {
 	m := e.memory[key]
 	if m == nil {
 		m = &memory{
-			written: map[schema.GroupVersionResource]string{}, settled: map[ID]settled{}, attempts: map[ID]attempts{},
+			written: map[schema.GroupVersionResource]string{}, settled: map[ID]settled{}, attempts: map[ID]attempts{}, held: map[ID]string{},
 			gone: map[ID]types.UID{}, replaced: map[ID]int64{}, carried: map[ID]*carried{}, claims: map[ID]claimRefusal{},
 		}
 		e.memory[key] = m
@@ -145,18 +147,26 @@ func (p *pass) recall(in *Input) {
 				in.Refused[id] = r.why
 			}
 		}
-		for id, uid := range m.gone {
-			u := in.Live[id]
-			if u == nil || u.GetUID() != uid {
-				delete(m.gone, id)
-				continue
+		there := map[ID]bool{}
+		going := func(u *unstructured.Unstructured) *unstructured.Unstructured {
+			uid, ok := m.gone[idOf(u)]
+			if !ok || u.GetUID() != uid {
+				return u
 			}
+			there[idOf(u)] = true
 			if u.GetDeletionTimestamp() == nil {
 				u = u.DeepCopy()
 				u.SetDeletionTimestamp(&metav1.Time{Time: now})
-				in.Live[id] = u
 			}
+			return u
 		}
+		for id, u := range in.Live {
+			in.Live[id] = going(u)
+		}
+		for i, u := range in.Pods {
+			in.Pods[i] = going(u)
+		}
+		maps.DeleteFunc(m.gone, func(id ID, _ types.UID) bool { return !there[id] })
 	})
 }
 
@@ -184,6 +194,7 @@ func (p *pass) settle(plan *Plan) {
 				m.attempts[c.ID] = attempts{uid: c.Live.GetUID(), intent: m.settled[c.ID].intent}
 			}
 		}
+		maps.DeleteFunc(m.held, func(id ID, _ string) bool { return m.settled[id] != settled{} })
 		maps.DeleteFunc(m.attempts, func(id ID, _ attempts) bool { return !planned[id] })
 		maps.DeleteFunc(m.claims, func(_ ID, r claimRefusal) bool { return !p.clock.Now().Before(r.due) })
 	})
@@ -216,5 +227,5 @@ func (p *pass) refusedClaim(c *Change, problem *Problem) {
 	p.remember(p.key(), func(m *memory) { m.claims[c.ID] = claimRefusal{problem.Message, p.clock.Now().Add(refusedRetry)} })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.observed.notes = append(p.observed.notes, Note{NoteClaimsNotExpanded, c.ID, problem.Message})
+	p.observed.notes = append(p.observed.notes, Note{NoteClaimsNotExpanded, crds.ReasonClaimRefused, c.ID, problem.Message})
 }

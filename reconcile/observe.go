@@ -42,10 +42,10 @@ func (p *pass) announcePlan(plan *Plan) {
 		return
 	}
 	for _, line := range lines {
-		p.log.Info("planned", "collector", p.key(), "change", line)
+		p.log.Info("planned", "collector", p.key().String(), "change", line)
 	}
 	if len(lines) > 0 {
-		p.event(first, crds.ReasonPlanned, strings.Join(lines, "; "))
+		p.tell(first, crds.ReasonPlanned, strings.Join(lines, "; "))
 	}
 }
 
@@ -58,11 +58,7 @@ func (c *Change) summary() string {
 	case c.Action == ActionReplace:
 		return out + " for " + strings.Join(c.Immutable, ", ")
 	case c.Action == ActionUpdate:
-		var paths []string
-		for _, f := range c.Fields {
-			paths = append(paths, f.Path)
-		}
-		return out + ": " + few(paths)
+		return out + ": " + few(pathsOf(c.Fields))
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -55,6 +57,7 @@ type Change struct {
 	// carried is of an object that is made anew; Want is then what was rendered with the fields of others.
 	carried  *carried
 	rendered *unstructured.Unstructured
+	base     *unstructured.Unstructured // what was rendered, with its owner; Want is made of it
 }
 
 // FieldOp is what happens to a field.
@@ -71,7 +74,7 @@ const (
 
 // FieldChange is what happens to one field, or to a part of an object that appears or goes as a whole.
 type FieldChange struct {
-	// Path is such as .spec.template.spec.containers[name="otc-container"].image (fieldpath.Path.String).
+	// Path is such as .spec.template.spec.containers[name="otc-container"].image or .metadata.labels["app.kubernetes.io/version"].
 	Path string
 	Op   FieldOp
 	// Old and New are values as in JSON; nil where there is none. Without a prediction New of an unset field is nil, although the
@@ -103,6 +106,7 @@ const (
 // Note is something that stays as it is although the spec says otherwise.
 type Note struct {
 	Kind    NoteKind
+	Reason  string // one of crds.Reason…
 	ID      ID
 	Message string
 }
@@ -115,4 +119,25 @@ func (p *Plan) Empty() bool {
 		}
 	}
 	return true
+}
+
+// Consequence says what becomes of the pods and volumes of an object that is made anew.
+func (c *Change) Consequence() string {
+	if c.Action != ActionReplace {
+		return ""
+	}
+	if c.ID.Kind != "StatefulSet" {
+		return "its pods are made anew at once"
+	}
+	for name := range templateSizes(c.Want) {
+		if _, had := templateSizes(c.Live)[name]; !had {
+			return fmt.Sprintf("volumes stay, and pods are made anew one by one: they lack the volume %s", name)
+		}
+	}
+	if slices.ContainsFunc(c.Fields, func(f FieldChange) bool {
+		return f.Op != FieldOwn && f.Op != FieldRelease && within(f.Path, ".spec.template")
+	}) {
+		return "volumes stay, and pods are rolled: their template changes"
+	}
+	return "pods and volumes stay"
 }

@@ -28,6 +28,8 @@ type Preview struct {
 	Unsupported []string
 	// Paused collectors are unmanaged: nothing of theirs would be changed.
 	Paused bool
+	// Blocked is set when nothing of the plan would be done, because some of it would be refused.
+	Blocked bool
 	// Configs is nil when the configuration that pods read stays what it is.
 	Configs *ConfigChange
 }
@@ -102,8 +104,24 @@ func (p *Planner) Preview(ctx context.Context, cluster Cluster, s *Snapshot, u *
 			out.Results[change.ID] = p.try(ctx, cluster, change)
 		}
 	}
+	out.Blocked = blocked(&out)
 	out.Configs = configChange(ctx, cluster, plan, in.Live)
 	return out
+}
+
+// blocked tells whether a refusal keeps all of a plan from being carried out: for a collector that runs any, for a new one that of its
+// workload. Claims keep nothing else from changing.
+func blocked(p *Preview) bool {
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if p.Results[c.ID].Err == nil || c.stage == crds.StageClaims {
+			continue
+		}
+		if len(p.Collector.Status.Inventory) > 0 || c.stage == crds.StageWorkload || c.Problem != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // try asks the API server what it would make of a change.

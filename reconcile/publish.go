@@ -77,10 +77,15 @@ func (p *pass) announce(was crds.Status, conditions []metav1.Condition) {
 	}
 }
 
-// event tells of something that was done about an object, and that no condition says. With the version of the object, Events are told
-// apart that would else be taken for one that comes again and again.
+// event tells, also in the log, of something that was done about an object, and that no condition says.
 func (p *pass) event(about *unstructured.Unstructured, reason, message string) {
 	p.log.Info(message, "collector", p.key().String(), "reason", reason)
+	p.tell(about, reason, message)
+}
+
+// tell makes an Event. With the version of the object, Events are told apart that would else be taken for one that comes again and
+// again.
+func (p *pass) tell(about *unstructured.Unstructured, reason, message string) {
 	related := &corev1.ObjectReference{
 		APIVersion: about.GetAPIVersion(), Kind: about.GetKind(), Namespace: about.GetNamespace(), Name: about.GetName(), UID: about.GetUID(),
 		ResourceVersion: about.GetResourceVersion(),

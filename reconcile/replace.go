@@ -74,7 +74,9 @@ func (p *pass) replace(ctx context.Context, c *Change) error {
 		return err
 	}
 	p.replaced(c, theirs)
+	p.mu.Lock()
 	p.pending = true
+	p.mu.Unlock()
 	p.event(c.Live, crds.ReasonReplaced, fmt.Sprintf("%s: made anew, because %s can't be changed in place", c.ID, strings.Join(c.Immutable, ", ")))
 	return nil
 }

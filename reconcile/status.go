@@ -31,6 +31,8 @@ type observation struct {
 	notConverging string
 	// held are the changes that were not made because they had been made too often.
 	held []string
+	// contested is set when that is because somebody changes them back.
+	contested bool
 	// deadlineExceeded is set when a rollout has made no progress for its deadline: progress.exceeded.
 	deadlineExceeded bool
 }
@@ -62,7 +64,7 @@ func buildStatus(o observation, now time.Time) crds.Status {
 		}
 	}
 	stalled := o.problem != nil && !o.problem.Transient || o.problem == nil && (o.health.Status == status.FailedStatus || o.stopped())
-	working := !stalled && (o.problem != nil || o.health.Status != status.CurrentStatus)
+	working := !stalled && (o.problem != nil || o.contested || o.health.Status != status.CurrentStatus)
 	if o.paused {
 		stalled, working = false, false
 	}
@@ -74,10 +76,8 @@ func buildStatus(o observation, now time.Time) crds.Status {
 	on(crds.ConditionConfigWarning, len(o.warnings) > 0, crds.ReasonConfigWarning, strings.Join(o.warnings, "; "))
 	if o.planned {
 		on(crds.ConditionNotConverging, o.notConverging != "", crds.ReasonFieldsNotConverging, o.notConverging)
-		for kind, reason := range map[NoteKind]string{
-			NoteReplicasYielded: crds.ReasonScaledByOther, NoteClaimsNotExpanded: crds.ReasonClassNotExpandable,
-		} {
-			text := noteMessage(o.notes, kind)
+		for _, kind := range []NoteKind{NoteReplicasYielded, NoteClaimsNotExpanded} {
+			reason, text := noteMessage(o.notes, kind)
 			on(string(kind), text != "", reason, text)
 		}
 	}
@@ -90,16 +90,19 @@ func (o observation) stopped() bool {
 	return o.deadlineExceeded && !o.paused && o.health.Status == status.InProgressStatus && !o.health.Waiting
 }
 
-// noteMessage joins the notes of one kind.
-func noteMessage(notes []Note, kind NoteKind) string {
+// noteMessage joins the notes of one kind; the reason is that of the first.
+func noteMessage(notes []Note, kind NoteKind) (reason, message string) {
 	var texts []string
+	notes = slices.SortedFunc(slices.Values(notes), func(a, b Note) int {
+		return cmp.Or(strings.Compare(a.ID.String(), b.ID.String()), strings.Compare(a.Message, b.Message))
+	})
 	for _, n := range notes {
 		if n.Kind == kind {
+			reason = cmp.Or(reason, n.Reason)
 			texts = append(texts, fmt.Sprintf("%s: %s", n.ID, n.Message))
 		}
 	}
-	slices.Sort(texts)
-	return strings.Join(slices.Compact(texts), "; ")
+	return reason, strings.Join(slices.Compact(texts), "; ")
 }
 
 // readiness is the Ready condition. While a change could not be sent for a reason that passes, what was said of the same
@@ -120,6 +123,9 @@ func readiness(o observation) (metav1.ConditionStatus, string, string) {
 	}
 	switch o.health.Status {
 	case status.CurrentStatus:
+		if o.contested {
+			return metav1.ConditionFalse, crds.ReasonFieldsNotConverging, o.notConverging
+		}
 		return metav1.ConditionTrue, crds.ReasonAvailable, rolledOut(o)
 	case status.FailedStatus:
 		return metav1.ConditionFalse, cmp.Or(o.health.Reason, crds.ReasonFailed), o.health.Message
@@ -138,6 +144,8 @@ func rolledOut(o observation) string {
 		return o.health.Note + unmanaged
 	case o.paused:
 		return "what runs is rolled out" + unmanaged
+	case o.notConverging != "":
+		return "rolled out, but not all stays as it is applied: see " + crds.ConditionNotConverging
 	case o.health.Note != "":
 		return "everything is applied; " + o.health.Note
 	default:

@@ -103,7 +103,7 @@ func TestStatusSaysWhatAnObservationMeans(t *testing.T) {
 		"what stays as it is and what does not stay is told, and Ready is not affected": {
 			o: observation{
 				health: Health{Status: status.CurrentStatus}, planned: true, notConverging: "statefulset/a: .spec.x",
-				notes: []Note{{Kind: NoteReplicasYielded, Message: "x"}, {Kind: NoteClaimsNotExpanded, Message: "y"}},
+				notes: []Note{{Kind: NoteReplicasYielded, Reason: crds.ReasonScaledByOther, Message: "x"}, {Kind: NoteClaimsNotExpanded, Reason: crds.ReasonClassNotExpandable, Message: "y"}},
 			},
 			want: []string{
 				"ClaimsNotExpanded=True ClassNotExpandable", "NotConverging=True FieldsNotConverging", "Ready=True Available", "ReplicasYielded=True ScaledByOther",
@@ -185,7 +185,7 @@ func TestMessagesOfConditions(t *testing.T) {
 		},
 		"notes of a kind are one, in order": {
 			observation{planned: true, notes: []Note{
-				{NoteClaimsNotExpanded, id("b"), "small"}, {NoteReplicasYielded, id("c"), "x"}, {NoteClaimsNotExpanded, id("a"), "small"}, {NoteClaimsNotExpanded, id("b"), "small"},
+				{NoteClaimsNotExpanded, crds.ReasonClassNotExpandable, id("b"), "small"}, {NoteReplicasYielded, crds.ReasonScaledByOther, id("c"), "x"}, {NoteClaimsNotExpanded, crds.ReasonClassNotExpandable, id("a"), "small"}, {NoteClaimsNotExpanded, crds.ReasonClassNotExpandable, id("b"), "small"},
 			}}, crds.ConditionClaimsNotExpanded, "persistentvolumeclaim/a: small; persistentvolumeclaim/b: small",
 		},
 		"what does not converge is named": {observation{planned: true, notConverging: "x: .spec.y"}, crds.ConditionNotConverging, "x: .spec.y"},

@@ -363,7 +363,7 @@ func warm(from, to *engine) {
 			out.settled, out.attempts, out.gone = maps.Clone(m.settled), maps.Clone(m.attempts), maps.Clone(m.gone)
 			out.replaced, out.carried, out.claims, out.status = maps.Clone(m.replaced), maps.Clone(m.carried), maps.Clone(m.claims), m.status
 			for id, a := range out.attempts {
-				a.times = slices.Clone(a.times)
+				a.tries = slices.Clone(a.tries)
 				out.attempts[id] = a
 			}
 		})

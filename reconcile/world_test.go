@@ -187,6 +187,9 @@ func (w *world) apply(u *unstructured.Unstructured, manager, subresource string,
 	case live != nil && u.GetUID() != "" && u.GetUID() != live.GetUID():
 		return nil, false, apierrors.NewConflict(resourceOf(id), id.Name, fmt.Errorf("uid mismatch: %s, not %s", live.GetUID(), u.GetUID()))
 	}
+	if v := u.GetResourceVersion(); v != "" && (live == nil || v != live.GetResourceVersion()) {
+		return nil, false, apierrors.NewConflict(resourceOf(id), id.Name, fmt.Errorf("the object has been modified"))
+	}
 	base, _ := maker{}.New(u.GroupVersionKind())
 	if live != nil {
 		base = live.DeepCopy()

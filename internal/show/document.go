@@ -26,6 +26,7 @@ type collector struct {
 	Namespace string   `json:"namespace"`
 	Name      string   `json:"name"`
 	Paused    bool     `json:"paused,omitempty"`
+	Blocked   bool     `json:"blocked,omitempty"` // by errors: none of the changes is made
 	Predicted string   `json:"predicted,omitempty"`
 	Problem   string   `json:"problem,omitempty"`
 	Changes   []change `json:"changes"`
@@ -43,8 +44,10 @@ type change struct {
 	Fields    []field          `json:"fields,omitempty"`
 	Immutable []string         `json:"immutable,omitempty"`
 	Because   string           `json:"because,omitempty"`
-	Predicted string           `json:"predicted,omitempty"`
-	Error     string           `json:"error,omitempty"`
+	// Consequence is what a replacement means for pods and volumes.
+	Consequence string `json:"consequence,omitempty"`
+	Predicted   string `json:"predicted,omitempty"`
+	Error       string `json:"error,omitempty"`
 }
 
 type field struct {
@@ -74,6 +77,7 @@ type config struct {
 type note struct {
 	Kind    reconcile.NoteKind `json:"kind"`
 	Object  string             `json:"object"`
+	Reason  string             `json:"reason,omitempty"`
 	Message string             `json:"message"`
 }
 
@@ -102,8 +106,8 @@ func newDocument(r *redactor, collectors []Collector, unchanged bool) *document 
 	for i := range collectors {
 		c := &collectors[i]
 		out := collector{
-			Namespace: c.Plan.Collector.Namespace, Name: c.Plan.Collector.Name, Paused: c.Paused, Predicted: r.message(c.Predicted),
-			Changes: []change{},
+			Namespace: c.Plan.Collector.Namespace, Name: c.Plan.Collector.Name, Paused: c.Paused, Blocked: c.Blocked,
+			Predicted: r.message(c.Predicted), Changes: []change{},
 		}
 		if c.Problem != nil {
 			out.Problem = r.message(c.Problem.Message)
@@ -112,7 +116,7 @@ func newDocument(r *redactor, collectors []Collector, unchanged bool) *document 
 		if !c.Paused {
 			for _, ch := range c.Changes {
 				shown := newChange(r, ch, c.Results)
-				doc.Summary.count(shown)
+				doc.Summary.count(shown, c.Blocked)
 				if unchanged || shown.Action != reconcile.ActionNone || shown.Error != "" {
 					out.Changes = append(out.Changes, shown)
 				}
@@ -120,7 +124,7 @@ func newDocument(r *redactor, collectors []Collector, unchanged bool) *document 
 			out.Config = newConfig(r, c.Configs)
 		}
 		for _, n := range c.Notes {
-			out.Notes = append(out.Notes, note{n.Kind, n.ID.String(), r.message(n.Message)})
+			out.Notes = append(out.Notes, note{n.Kind, n.ID.String(), n.Reason, r.message(n.Message)})
 		}
 		for _, w := range c.Warnings {
 			out.Warnings = append(out.Warnings, r.message(w))
@@ -147,6 +151,9 @@ func newChange(r *redactor, c reconcile.Change, results map[reconcile.ID]reconci
 		out.Error = r.message(c.Problem.Message)
 	case result.Err != nil:
 		out.Error = r.message(result.Err.Message)
+	}
+	if c.Action == reconcile.ActionReplace {
+		out.Consequence = c.Consequence()
 	}
 	fields := effective(c, results)
 	if out.Action == reconcile.ActionUpdate && out.Error == "" && len(fields) == 0 {
@@ -182,9 +189,13 @@ func newConfig(r *redactor, c *reconcile.ConfigChange) *config {
 	return out
 }
 
-func (s *Summary) count(c change) {
+func (s *Summary) count(c change, blocked bool) {
 	if c.Error != "" {
 		s.Errors++
+		return
+	}
+	if blocked && c.Action != reconcile.ActionNone {
+		s.Blocked++
 		return
 	}
 	switch c.Action {

@@ -20,7 +20,7 @@ func writePatch(w io.Writer, r *redactor, collectors []Collector) error {
 	var b strings.Builder
 	for i := range collectors {
 		c := &collectors[i]
-		if c.Paused {
+		if c.Paused || c.Blocked {
 			continue
 		}
 		for _, ch := range c.Changes {
@@ -30,6 +30,7 @@ func writePatch(w io.Writer, r *redactor, collectors []Collector) error {
 			if !reflect.DeepEqual(r.object(ch.ID.Kind, ch.Want.Object), ch.Want.Object) {
 				return ErrSecrets
 			}
+			b.WriteString("---\n")
 			if ch.Action == reconcile.ActionReplace {
 				fmt.Fprintf(&b, "# To be deleted first, with --cascade=orphan for a StatefulSet: %s can't be changed.\n", strings.Join(ch.Immutable, ", "))
 			}
@@ -37,7 +38,7 @@ func writePatch(w io.Writer, r *redactor, collectors []Collector) error {
 			if err != nil {
 				return fmt.Errorf("%s: print: %w", ch.ID, err)
 			}
-			fmt.Fprintf(&b, "---\n%s", data)
+			b.Write(data)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

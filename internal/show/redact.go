@@ -5,15 +5,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// secretKey matches the names of what is secret: keys of configurations, variables, headers, arguments and annotations.
-const secretKey = `token|secret|passw(?:or)?d|passphrase|pwd|api[-_. ]?key|(?:access|account|shared|license|ingest(?:ion)?|encryption|signing)[-_. ]?key` +
-	`|authorization|credential|private[-_. ]?key|bearer|cookie|\bdsn\b|_dsn\b|\bdsn_|data[-_. ]?source|conn(?:ection)?[-_. ]?str(?:ing)?|x-honeycomb-team`
 
 // redactor replaces what is secret. The same secret is always replaced by the same number, so that one sees whether it changes.
 type redactor struct {
@@ -22,37 +17,11 @@ type redactor struct {
 	known   map[string]string // what is not to be quoted, and the secret that it stands for
 	quoted  []string          // the same, longest first, once learning has ended
 
-	key, envKey, secretName                *regexp.Regexp
-	placeholder, reference, scheme         *regexp.Regexp
-	login, userInfo, query, pair, jsonPair *regexp.Regexp
-	bearer, pem, comment, headerArg        *regexp.Regexp
-	envPath, lineKey                       *regexp.Regexp
+	expressions
 }
 
 func newRedactor(off bool) *redactor {
-	re := regexp.MustCompile
-	return &redactor{
-		off: off, numbers: map[string]int{}, known: map[string]string{},
-		key:         re(`(?i)` + secretKey),
-		envKey:      re(`(?i)` + secretKey + `|_headers$`), // OTEL_EXPORTER_OTLP_HEADERS
-		secretName:  re(`(?i)secret[-_]?(?:name|ref)$`),
-		placeholder: re(`‹redacted #\d+›`),
-		reference:   re(`\$\{(?:env|file):[^}:]*\}|\$\{[A-Za-z_]\w*\}|\$\([A-Za-z_][\w.-]*\)`),
-		scheme:      re(`(?i)^\s*(?:bearer|basic|token|apikey)?[\s:]*$`),
-		// scheme://user:password@host and scheme://token@host
-		login:    re(`(://[^\s"'<>/@:]*:)([^\s"'<>]*)@`),
-		userInfo: re(`(://)([^\s"'<>/@:]+)@`),
-		query:    re(`(?i)([?&][^=&\s]*(?:` + secretKey + `)[^=&\s]*=)([^&\s"'#]+)`),
-		pair: re(`(?i)([\w.\-/]*(?:` + secretKey + `)[\w.\-]*["']?\s*=\s*)` +
-			`("[^"]*"|'[^']*'|(?:(?:bearer|basic|token|apikey)(?:\s+|%20))?[^\s&;,"']+)`),
-		jsonPair:  re(`(?i)("[^"]*(?:` + secretKey + `)[^"]*"\s*:\s*)"((?:[^"\\]|\\.)*)"`),
-		bearer:    re(`(\bBearer\s+)([A-Za-z0-9._~+/=-]{8,})`),
-		pem:       re(`(?s)()(-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))`),
-		comment:   re(`(?i)(#.*?[\w./-]*(?:` + secretKey + `)[\w./-]*["']?\s*[:=]\s*)(\S.*)$`),
-		envPath:   re(`\.env\[name=("(?:[^"\\]|\\.)*")\]\.value$`),
-		lineKey:   re(`(?i)^([ \t]*)((?:-[ \t]+)*["']?[^\s:#]*(?:` + secretKey + `)[^\s:]*["']?[ \t]*:)[ \t]*`),
-		headerArg: re(`(?i)^([\w.-]*(?:` + secretKey + `)[\w.-]*:\s*)(.+)$`),
-	}
+	return &redactor{off: off, numbers: map[string]int{}, known: map[string]string{}, expressions: newExpressions()}
 }
 
 // isKey tells whether name is that of a secret, and not of what only says which Secret it is in.
@@ -77,7 +46,7 @@ func (r *redactor) hide(secret string) string {
 		r.numbers[value] = n
 	}
 	r.know(value)
-	return fmt.Sprintf("‹redacted #%d›", n)
+	return placeholder(n)
 }
 
 // know has mention replace the secret wherever it is quoted, and so the secrets in it: that of Bearer abc, of a=b,password=abc, and the
@@ -119,12 +88,11 @@ func (r *redactor) knowEncoded(value string) {
 	}
 }
 
-// learned ends the first reading. Numbers start again, so that they are in the order of the document.
+// learned ends the first reading.
 func (r *redactor) learned() {
 	r.quoted = slices.SortedFunc(maps.Keys(r.known), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
 	})
-	clear(r.numbers)
 }
 
 // isReference tells whether s has no secret in it, but only says where it is, such as Bearer ${env:TOKEN}. The default of a reference
@@ -145,10 +113,6 @@ func (r *redactor) inline(s string) string {
 		s = r.second(re, s)
 	}
 	return s
-}
-
-func (r *redactor) patterns() []*regexp.Regexp {
-	return []*regexp.Regexp{r.pem, r.login, r.userInfo, r.query, r.pair, r.jsonPair, r.bearer}
 }
 
 // second hides what the second group of re matches, unless something in it is hidden already.
@@ -208,3 +172,25 @@ func (r *redactor) outside(s string, f func(string) string) string {
 	b.WriteString(f(s[at:]))
 	return b.String()
 }
+
+// numbering numbers placeholders in the order in which they are printed.
+type numbering struct {
+	*redactor
+	printed map[string]string // by the placeholder of the redactor
+}
+
+func newNumbering(r *redactor) *numbering { return &numbering{r, map[string]string{}} }
+
+func (n *numbering) inOrder(text string) string {
+	if n.off {
+		return text
+	}
+	return n.placeholder.ReplaceAllStringFunc(text, func(s string) string {
+		if n.printed[s] == "" {
+			n.printed[s] = placeholder(len(n.printed) + 1)
+		}
+		return n.printed[s]
+	})
+}
+
+func placeholder(number int) string { return fmt.Sprintf("‹redacted #%d›", number) }

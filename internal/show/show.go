@@ -2,6 +2,7 @@
 package show
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,13 +63,15 @@ type Summary struct {
 	Replace   int `json:"replace"`
 	Delete    int `json:"delete"`
 	Unchanged int `json:"unchanged"`
-	Errors    int `json:"errors"` // objects that can't be brought to what is wanted, and collectors that can't be planned
+	Errors    int `json:"errors"`  // objects that can't be brought to what is wanted, and collectors that can't be planned
+	Blocked   int `json:"blocked"` // objects that would be changed were it not for an error of their collector
 }
 
 // Differences tells whether anything would be changed.
 func (s Summary) Differences() bool { return s.Create+s.Change+s.Replace+s.Delete > 0 }
 
-// String is such as "2 to create, 1 to change (3 fields, 1 taken back), 14 unchanged". What there is none of is left out.
+// String is such as "2 to create, 1 to change (3 fields, 1 taken back), 14 unchanged, 1 error (5 changes blocked)". What there is none
+// of is left out.
 func (s Summary) String() string {
 	var parts []string
 	add := func(n int, format string) {
@@ -89,6 +92,9 @@ func (s Summary) String() string {
 	add(s.Unchanged, "%d unchanged")
 	if s.Errors > 0 {
 		parts = append(parts, plural(s.Errors, "error"))
+	}
+	if s.Blocked > 0 && len(parts) > 0 {
+		parts[len(parts)-1] += " (" + plural(s.Blocked, "change") + " blocked)"
 	}
 	if len(parts) == 0 {
 		return "0 unchanged"
@@ -111,12 +117,22 @@ func Write(w io.Writer, collectors []Collector, o Options) (Summary, error) {
 	r := newRedactor(o.ShowSecrets)
 	learn(r, collectors)
 	doc := newDocument(r, collectors, o.Unchanged)
-	if o.Quiet || o.Format == Name || o.Format == Patch {
-		if err := writeErrors(o.Errors, doc); err != nil {
+	numbers := newNumbering(r)
+	if o.Errors != nil && (o.Quiet || o.Format == Name || o.Format == Patch) {
+		var b bytes.Buffer
+		if err := writeErrors(&b, doc); err != nil {
+			return doc.Summary, err
+		}
+		if _, err := io.WriteString(o.Errors, numbers.inOrder(b.String())); err != nil {
 			return doc.Summary, err
 		}
 	}
-	return doc.Summary, write(w, r, doc, collectors, o)
+	var b bytes.Buffer
+	if err := write(&b, r, doc, collectors, o); err != nil {
+		return doc.Summary, err
+	}
+	_, err := io.WriteString(w, numbers.inOrder(b.String()))
+	return doc.Summary, err
 }
 
 func write(w io.Writer, r *redactor, doc *document, collectors []Collector, o Options) error {
@@ -147,6 +163,9 @@ func write(w io.Writer, r *redactor, doc *document, collectors []Collector, o Op
 
 func writeNames(w io.Writer, doc *document) error {
 	for _, c := range doc.Collectors {
+		if c.Blocked {
+			continue
+		}
 		for _, ch := range c.Changes {
 			if ch.Error != "" || ch.Action == reconcile.ActionNone {
 				continue
@@ -160,9 +179,6 @@ func writeNames(w io.Writer, doc *document) error {
 }
 
 func writeErrors(w io.Writer, doc *document) error {
-	if w == nil {
-		return nil
-	}
 	for _, c := range doc.Collectors {
 		if c.Problem != "" {
 			if _, err := fmt.Fprintf(w, "%s/%s: %s\n", c.Namespace, c.Name, oneLine(c.Problem)); err != nil {
