@@ -43,21 +43,21 @@ func foreignEdits() []foreignEdit {
 			[]string{"label", "service/" + mine, versionLabel + "=other", "--overwrite"},
 			steps.Services, mine,
 			[]string{"metadata", "labels", versionLabel},
-			[]string{"kubectl-label", "service/" + mine, ".metadata.labels." + versionLabel},
+			[]string{"kubectl-label", "service/" + mine, fmt.Sprintf(".metadata.labels[%q]", versionLabel)},
 		},
 		{
 			"a label that is removed",
 			[]string{"label", "poddisruptionbudget/" + mine, versionLabel + "-"},
 			steps.Budgets, mine,
 			[]string{"metadata", "labels", versionLabel},
-			[]string{"poddisruptionbudget/" + mine, ".metadata.labels." + versionLabel, "removed"},
+			[]string{"poddisruptionbudget/" + mine, fmt.Sprintf(".metadata.labels[%q]", versionLabel), "removed"},
 		},
 		{
 			"the label of a headless Service",
 			[]string{"label", "service/" + mine + "-headless", versionLabel + "=other", "--overwrite"},
 			steps.Services, mine + "-headless",
 			[]string{"metadata", "labels", versionLabel},
-			[]string{"kubectl-label", "service/" + mine + "-headless", ".metadata.labels." + versionLabel},
+			[]string{"kubectl-label", "service/" + mine + "-headless", fmt.Sprintf(".metadata.labels[%q]", versionLabel)},
 		},
 	}
 }
