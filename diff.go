@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -138,7 +141,7 @@ func (c *diffCmd) collectors(ctx context.Context, io streams, d *differ) ([]show
 	if c.AllNamespaces {
 		namespace = ""
 	}
-	snapshot, err := d.reader.Load(ctx, namespace)
+	snapshot, err := d.load(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +178,15 @@ func (c *diffCmd) read(io streams) ([]manifest.Object, error) {
 			if o.GetNamespace() == "" {
 				o.SetNamespace(c.Namespace)
 			}
+			same := func(other manifest.Object) bool {
+				return o.GetName() != "" && other.GetName() == o.GetName() && other.GetNamespace() == o.GetNamespace()
+			}
+			if i := slices.IndexFunc(out, same); i >= 0 { // kubectl applies them one after the other
+				if !reflect.DeepEqual(out[i].Object, o.Object) {
+					say(io, "%s: skipped, %s %s is also in %s, which counts as it comes later", out[i].Source, crds.Kind, o.GetName(), o.Source)
+				}
+				out = slices.Delete(out, i, i+1)
+			}
 			out = append(out, o)
 		}
 	}
@@ -195,6 +207,26 @@ type differ struct {
 	proposer proposer
 }
 
+// errNoCRD is returned where there is no API for collectors.
+type errNoCRD struct{}
+
+func (errNoCRD) Error() string {
+	return "the CRD is not installed: run `otelier crds | kubectl apply --server-side -f -`"
+}
+
+// load reads what is there.
+func (d *differ) load(ctx context.Context, namespace string) (*reconcile.Snapshot, error) {
+	snapshot, err := d.reader.Load(ctx, namespace)
+	if !apierrors.IsNotFound(err) {
+		return snapshot, err
+	}
+	// Of which resource it is, the error does not say in a way that a program can read.
+	if _, again := d.proposer.client.Resource(crds.CollectorResource()).List(ctx, metav1.ListOptions{Limit: 1}); apierrors.IsNotFound(again) {
+		return nil, errNoCRD{}
+	}
+	return nil, err
+}
+
 // proposed plans for collectors as they would be once their files are applied.
 func (d *differ) proposed(ctx context.Context, files []manifest.Object) ([]show.Collector, error) {
 	type loaded struct {
@@ -208,11 +240,14 @@ func (d *differ) proposed(ctx context.Context, files []manifest.Object) ([]show.
 		}
 	}
 	snapshots, err := each(ctx, namespaces, func(ctx context.Context, namespace string) loaded {
-		s, err := d.reader.Load(ctx, namespace)
+		s, err := d.load(ctx, namespace)
 		return loaded{s, err}
 	})
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(snapshots, func(s loaded) bool { return errors.Is(s.error, errNoCRD{}) }) {
+		return nil, errNoCRD{}
 	}
 	return each(ctx, files, func(ctx context.Context, f manifest.Object) show.Collector {
 		snapshot := snapshots[slices.Index(namespaces, f.GetNamespace())]

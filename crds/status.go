@@ -52,6 +52,7 @@ const (
 	ReasonScaledByOther       = "ScaledByOther"
 	ReasonClassNotExpandable  = "ClassNotExpandable"
 	ReasonClaimCannotShrink   = "ClaimCannotShrink"
+	ReasonClaimNotBound       = "ClaimNotBound"
 	ReasonClaimRefused        = "ClaimRefused"
 	// ReasonFieldTakenBack is that of the Event which names who had changed a field of ours.
 	ReasonFieldTakenBack = "FieldTakenBack"
@@ -69,6 +70,8 @@ type Status struct {
 	Image string `json:"image,omitempty"`
 	// Scale is what the scale subresource reads.
 	Scale *ScaleStatus `json:"scale,omitempty"`
+	// YieldedReplicas is what spec.replicas was when an autoscaler took over the number; nil while the spec's number counts.
+	YieldedReplicas *int64 `json:"yieldedReplicas,omitempty"`
 	// ObservedGeneration is the generation that this status speaks of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions by type.

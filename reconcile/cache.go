@@ -136,6 +136,9 @@ func (c *liveCache) concerned(w watch, u *unstructured.Unstructured) []types.Nam
 			out = append(out, types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetName()})
 		}
 	}
+	if key, ok := madeFor(u); ok && len(out) == 0 && w.kind == crds.PodKind().GVK {
+		return []types.NamespacedName{key}
+	}
 	return out
 }
 

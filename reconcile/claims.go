@@ -29,6 +29,9 @@ func (p *Planner) dependents(in Input, set *Change, plan *Plan) ([]Change, error
 		case known && !expandable:
 			plan.Notes = append(plan.Notes, g.note(crds.ReasonClassNotExpandable, fmt.Sprintf("its storage class %s does not allow expansion", g.class())))
 			continue
+		case nested(g.claim, "status", "phase") != "Bound":
+			plan.Notes = append(plan.Notes, g.note(crds.ReasonClaimNotBound, "it is not bound yet"))
+			continue
 		case refused != "":
 			plan.Notes = append(plan.Notes, g.note(crds.ReasonClaimRefused, refused))
 			continue
@@ -127,7 +130,7 @@ func (g growth) intent() *unstructured.Unstructured {
 }
 
 func (g growth) note(reason, why string) Note {
-	return Note{NoteClaimsNotExpanded, reason, idOf(g.claim), fmt.Sprintf("stays at %s instead of %s: %s", g.has.String(), g.want.String(), why)}
+	return Note{Kind: NoteClaimsNotExpanded, Reason: reason, ID: idOf(g.claim), Message: fmt.Sprintf("stays at %s instead of %s: %s", g.has.String(), g.want.String(), why)}
 }
 
 // orphans are pods that bear the names of a StatefulSet's, have no controller, and don't fit its selector.
@@ -168,7 +171,8 @@ func relabelled(set, pod *unstructured.Unstructured) Change {
 // fails at such pods (k8s.io/kubernetes/pkg/controller/statefulset, storageMatches): in the order of their ordinals, so that is the
 // order here too. One goes at a time, and only while all that should be there are, and those that lack nothing are ready.
 func lacking(set *Change, pods []*unstructured.Unstructured) *unstructured.Unstructured {
-	if set.Live.GetDeletionTimestamp() != nil || set.Action == ActionReplace || set.Problem != nil {
+	if set.Live.GetDeletionTimestamp() != nil || set.Action == ActionReplace || set.Problem != nil || onDelete(set.Live) ||
+		numberAt(set.Live, "status", "observedGeneration") < set.Live.GetGeneration() {
 		return nil
 	}
 	by := map[int64]*unstructured.Unstructured{}

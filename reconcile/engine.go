@@ -65,8 +65,9 @@ func (e *engine) sync(ctx context.Context, key types.NamespacedName) (time.Durat
 	u := e.store.collector(key)
 	if u == nil {
 		e.forget(key)
-		return 0, nil
+		return 0, e.sweep(ctx, key)
 	}
+	e.meet(key, u.GetUID())
 	if wait := e.stale(key); wait > 0 {
 		return wait, nil // the event that we wait for will bring us back sooner
 	}
@@ -146,6 +147,7 @@ func (p *pass) change(ctx context.Context, plan *Plan, want []*unstructured.Unst
 // finish judges what is live and writes the status.
 func (p *pass) finish(ctx context.Context, ids []ID) (time.Duration, error) {
 	if p.observe {
+		p.remember(p.key(), func(m *memory) { p.countPlanned(m, nil) })
 		return 0, asError(p.observed.problem)
 	}
 	o := &p.observed
@@ -164,7 +166,7 @@ func (p *pass) finish(ctx context.Context, ids []ID) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return soonest(again, wait), asError(o.problem)
+	return soonest(again, wait, p.claimsDue()), asError(o.problem)
 }
 
 // asError keeps a nil problem from becoming an error that is not nil.

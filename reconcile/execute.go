@@ -56,7 +56,7 @@ func (p *pass) execute(ctx context.Context, plan *Plan) error {
 			return err
 		}
 	}
-	if p.pending {
+	if p.pending || p.observed.contested {
 		return nil // old pods may still need what is no longer rendered
 	}
 	if err := p.prune(ctx, stale); err != nil {
@@ -153,13 +153,13 @@ func (p *pass) do(ctx context.Context, c *Change) error {
 	}
 	p.log.Debug("applied", "collector", p.key(), "object", c.ID.String(), "action", c.Action, "resourceVersion", got.GetResourceVersion())
 	p.took(c)
-	if c.stage == crds.StageClaims || c.ID.Kind == "Pod" {
-		p.wrote(p.key(), c.ID, got.GetResourceVersion())
-		return nil
-	}
 	left, err := p.planner.delta(got, c.Want)
 	if err == nil {
 		p.attempted(p.key(), c, got, left.fields(got), p.clock.Now())
+	}
+	if c.stage == crds.StageClaims || c.ID.Kind == "Pod" {
+		p.wrote(p.key(), c.ID, got.GetResourceVersion())
+		return nil
 	}
 	return p.giveBack(ctx, c, got)
 }

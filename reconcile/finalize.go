@@ -76,12 +76,12 @@ func (p *pass) finalize(ctx context.Context) error {
 		case apierrors.IsNotFound(err):
 			continue
 		case err != nil:
-			return apiProblem("get", id, err)
+			return fmt.Errorf("collector %s: finalize: get %s: %w", p.key(), id, err)
 		case !belongsTo(p.collector, u):
 			continue
 		}
 		if err := deleteOne(ctx, p.cluster, id, u.GetUID(), metav1.DeletePropagationBackground); err != nil {
-			return err
+			return fmt.Errorf("collector %s: finalize: %s", p.key(), err.Error()) // tried again, also if it is Forbidden: no status tells
 		}
 		p.metrics.deleted(id)
 		p.log.Info("deleted with its collector", "collector", p.key(), "object", id.String(), "uid", e.UID)

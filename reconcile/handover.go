@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
@@ -25,11 +24,11 @@ func yieldReplicas(
 	if !ok {
 		return want, nil, nil
 	}
-	spec, path := strconv.FormatInt(n, 10), fieldpath.MakePathOrDie("spec", "replicas")
+	spec, path := specReplicas(c), fieldpath.MakePathOrDie("spec", "replicas")
 	if live == nil {
 		// While a StatefulSet is made anew, the status remembers.
 		number, ok := scaledTo(c)
-		if !ok || !meta.IsStatusConditionTrue(c.Status.Conditions, crds.ConditionReplicasYielded) {
+		if !ok || c.Status.YieldedReplicas == nil || *c.Status.YieldedReplicas != spec {
 			return want, nil, nil
 		}
 		if owners := theirs.ownersOf(path); len(owners) > 0 {
@@ -45,14 +44,20 @@ func yieldReplicas(
 	at, since := live.GetAnnotations()[crds.AnnotationReplicasYielded]
 	now, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas")
 	switch {
-	case since && at != spec:
-		return want, nil, nil
-	case !since && (now == n || !scaler(c, others)):
+	case since && at != strconv.FormatInt(spec, 10), len(others) > 0 && !scaler(c, others), !since && (now == n || len(others) == 0):
 		return want, nil, nil
 	case len(others) == 0:
 		return yielded(want, spec, &now), yieldNote(want, spec, nil), nil
 	}
 	return yielded(want, spec, nil), yieldNote(want, spec, others), nil
+}
+
+// specReplicas is what the spec says, which need not be what is rendered: an autoscaler's minimum may be more.
+func specReplicas(c *crds.Collector) int64 {
+	if c.Spec.Replicas == nil {
+		return 1
+	}
+	return int64(*c.Spec.Replicas)
 }
 
 // scaledTo is the number of replicas that a collector's workload wanted when its status was written.
@@ -76,13 +81,13 @@ func scaler(c *crds.Collector, owners []Owner) bool {
 	return false
 }
 
-func yielded(want *unstructured.Unstructured, spec string, replicas *int64) *unstructured.Unstructured {
+func yielded(want *unstructured.Unstructured, spec int64, replicas *int64) *unstructured.Unstructured {
 	out := want.DeepCopy()
 	annotations := out.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[crds.AnnotationReplicasYielded] = spec
+	annotations[crds.AnnotationReplicasYielded] = strconv.FormatInt(spec, 10)
 	out.SetAnnotations(annotations)
 	if m, ok := out.Object["spec"].(map[string]any); ok {
 		delete(m, "replicas")
@@ -93,11 +98,11 @@ func yielded(want *unstructured.Unstructured, spec string, replicas *int64) *uns
 	return out
 }
 
-func yieldNote(want *unstructured.Unstructured, spec string, owners []Owner) *Note {
+func yieldNote(want *unstructured.Unstructured, spec int64, owners []Owner) *Note {
 	by := "somebody else"
 	if len(owners) > 0 {
 		by = owners[0].Manager
 	}
-	return &Note{NoteReplicasYielded, crds.ReasonScaledByOther, idOf(want), fmt.Sprintf(
-		"the number of replicas is set by %s; spec.replicas (%s) counts again when it changes", by, spec)}
+	return &Note{Kind: NoteReplicasYielded, Reason: crds.ReasonScaledByOther, ID: idOf(want), Number: spec, Message: fmt.Sprintf(
+		"the number of replicas is set by %s; spec.replicas (%d) counts again when it changes", by, spec)}
 }

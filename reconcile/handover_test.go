@@ -3,7 +3,6 @@ package reconcile
 import (
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/otelier/otelier/crds"
@@ -43,7 +42,7 @@ func editBy(manager string, n int64) func(*world, ID) error {
 func yieldAt(t *testing.T, live *int64) func(*world, ID) error {
 	t.Helper()
 	return func(w *world, _ ID) error {
-		_, _, err := w.apply(yielded(setOf(t, 2), "2", live), crds.FieldManager, "", false)
+		_, _, err := w.apply(yielded(setOf(t, 2), 2, live), crds.FieldManager, "", false)
 		return err
 	}
 }
@@ -82,7 +81,7 @@ func TestReplicasAreYieldedToWhoScales(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := &crds.Collector{Namespace: "ns", Name: "a", Spec: crds.Spec{Autoscaler: tt.autoscaler}}
+			c := &crds.Collector{Namespace: "ns", Name: "a", Spec: crds.Spec{Autoscaler: tt.autoscaler, Replicas: new(int32(tt.spec))}}
 			want := setOf(t, tt.spec)
 			before := digest(want.Object)
 			got, note, err := yieldReplicas(c, want, tt.live, nil)
@@ -103,18 +102,41 @@ func TestReplicasAreYieldedToWhoScales(t *testing.T) {
 	}
 }
 
+func TestAMinimumIsNoNumberOfTheSpec(t *testing.T) {
+	c := &crds.Collector{Namespace: "ns", Name: "a", Spec: crds.Spec{Replicas: new(int32(2)), Autoscaler: &crds.Autoscaler{MinReplicas: new(int32(3))}}}
+	live := scaledSet(t, scaleBy("keda", 8), yieldAt(t, nil))
+	got, note, err := yieldReplicas(c, setOf(t, 3), live, nil)
+	mustDo(t, err)
+	if _, ok, _ := unstructured.NestedInt64(got.Object, "spec", "replicas"); ok || note == nil {
+		t.Errorf("a raised minimum takes the number from the autoscaler: %v, note %v", got.Object["spec"], note)
+	}
+}
+
+func TestAnEditIsNoScaling(t *testing.T) {
+	c := &crds.Collector{Namespace: "ns", Name: "a", Spec: crds.Spec{Replicas: new(int32(2))}}
+	live := scaledSet(t, scaleBy("keda", 8), yieldAt(t, nil), editBy("kubectl-patch", 5))
+	got, note, err := yieldReplicas(c, setOf(t, 2), live, nil)
+	mustDo(t, err)
+	if intAt(got, "spec", "replicas") != 2 || note != nil {
+		t.Errorf("an edit after an autoscaler is left alone: %v, note %v", got.Object["spec"], note)
+	}
+}
+
 func TestReplicasOfASetThatIsMadeAnewAreWhatTheyWere(t *testing.T) {
-	c := &crds.Collector{Namespace: "ns", Name: "a", Status: crds.Status{
-		Scale:      &crds.ScaleStatus{Replicas: 5, StatusReplicas: "5/7"},
-		Conditions: []metav1.Condition{{Type: crds.ConditionReplicasYielded, Status: metav1.ConditionTrue}},
+	c := &crds.Collector{Namespace: "ns", Name: "a", Spec: crds.Spec{Replicas: new(int32(2))}, Status: crds.Status{
+		Scale: &crds.ScaleStatus{Replicas: 5, StatusReplicas: "5/7"}, YieldedReplicas: new(int64(2)),
 	}}
 	got, note, err := yieldReplicas(c, setOf(t, 2), nil, nil)
 	mustDo(t, err)
 	if n := intAt(got, "spec", "replicas"); n != 7 || note == nil || got.GetAnnotations()[crds.AnnotationReplicasYielded] != "2" {
 		t.Errorf("applies %d replicas with annotations %v and note %v, want 7, yielded at 2", n, got.GetAnnotations(), note)
 	}
-	c.Status.Conditions = nil
-	if got, note, _ = yieldReplicas(c, setOf(t, 2), nil, nil); intAt(got, "spec", "replicas") != 2 || note != nil {
-		t.Errorf("applies %d replicas, want the 2 of the spec", intAt(got, "spec", "replicas"))
+	c.Spec.Replicas = new(int32(3))
+	if got, note, _ = yieldReplicas(c, setOf(t, 3), nil, nil); intAt(got, "spec", "replicas") != 3 || note != nil {
+		t.Errorf("applies %d replicas, want the 3 that the spec has come to say", intAt(got, "spec", "replicas"))
+	}
+	c.Status.YieldedReplicas = nil
+	if got, note, _ = yieldReplicas(c, setOf(t, 3), nil, nil); intAt(got, "spec", "replicas") != 3 || note != nil {
+		t.Errorf("applies %d replicas, want the 3 of the spec", intAt(got, "spec", "replicas"))
 	}
 }

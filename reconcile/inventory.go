@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/otelier/otelier/crds"
@@ -27,6 +28,9 @@ func inventoryOf(c *crds.Collector) inventory {
 }
 
 func mayOwn(c *crds.Collector, id ID) bool {
+	if id.Name == "" || len(path.IsValidPathSegmentName(id.Name)) > 0 {
+		return false
+	}
 	for _, k := range append(crds.OwnedKinds(), crds.ClusterKinds()...) {
 		if k.GVK.GroupKind() == schemaGroupKind(id) {
 			return k.ClusterScoped && id.Namespace == "" || !k.ClusterScoped && id.Namespace == c.Namespace

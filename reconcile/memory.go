@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ const staleLimit = 15 * time.Second
 
 // memory is what is remembered of one collector between passes.
 type memory struct {
+	uid      types.UID                              // of the collector
 	written  map[schema.GroupVersionResource]string // newest resourceVersion that we made
 	since    time.Time                              // since when the cache has not shown it; zero when it has
 	settled  map[ID]settled
@@ -57,7 +59,23 @@ func (e *engine) remember(key types.NamespacedName, use func(*memory)) {
 func (e *engine) forget(key types.NamespacedName) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if m := e.memory[key]; m != nil {
+		e.countPlanned(m, nil)
+	}
 	delete(e.memory, key)
+}
+
+// meet makes sure that what is remembered is of this collector, and not of a former one of its name.
+func (e *engine) meet(key types.NamespacedName, uid types.UID) {
+	former := false
+	e.remember(key, func(m *memory) {
+		former = m.uid != "" && m.uid != uid
+		m.uid = uid
+	})
+	if former {
+		e.forget(key)
+		e.remember(key, func(m *memory) { m.uid = uid })
+	}
 }
 
 // lock keeps collectors apart whose names come to the same names of objects: "a.b" and "a-b", or long ones that are cut. Only so
@@ -223,9 +241,21 @@ type claimRefusal struct {
 	due time.Time
 }
 
+// claimsDue is when to try again to let claims grow, 0 for never.
+func (p *pass) claimsDue() time.Duration {
+	var waits []time.Duration
+	p.remember(p.key(), func(m *memory) {
+		for _, r := range m.claims {
+			waits = append(waits, r.due.Sub(p.clock.Now())+time.Second)
+		}
+	})
+	return soonest(waits...)
+}
+
 func (p *pass) refusedClaim(c *Change, problem *Problem) {
-	p.remember(p.key(), func(m *memory) { m.claims[c.ID] = claimRefusal{problem.Message, p.clock.Now().Add(refusedRetry)} })
+	why, _, _ := strings.Cut(problem.Message, "\n") // the API server adds a comparison of the whole spec
+	p.remember(p.key(), func(m *memory) { m.claims[c.ID] = claimRefusal{why, p.clock.Now().Add(refusedRetry)} })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.observed.notes = append(p.observed.notes, Note{NoteClaimsNotExpanded, crds.ReasonClaimRefused, c.ID, problem.Message})
+	p.observed.notes = append(p.observed.notes, Note{Kind: NoteClaimsNotExpanded, Reason: crds.ReasonClaimRefused, ID: c.ID, Message: why})
 }

@@ -30,13 +30,7 @@ func (p *pass) announcePlan(plan *Plan) {
 	p.remember(p.key(), func(m *memory) {
 		news = m.plan != said
 		m.plan = said
-		for a, n := range m.planned {
-			p.metrics.planned.WithLabelValues(string(a)).Sub(float64(n))
-		}
-		for a, n := range counts {
-			p.metrics.planned.WithLabelValues(string(a)).Add(float64(n))
-		}
-		m.planned = counts
+		p.countPlanned(m, counts)
 	})
 	if !news {
 		return
@@ -47,6 +41,17 @@ func (p *pass) announcePlan(plan *Plan) {
 	if len(lines) > 0 {
 		p.tell(first, crds.ReasonPlanned, strings.Join(lines, "; "))
 	}
+}
+
+// countPlanned makes the share of a collector in the metric these counts.
+func (e *engine) countPlanned(m *memory, counts map[Action]int) {
+	for a, n := range m.planned {
+		e.metrics.planned.WithLabelValues(string(a)).Sub(float64(n))
+	}
+	for a, n := range counts {
+		e.metrics.planned.WithLabelValues(string(a)).Add(float64(n))
+	}
+	m.planned = counts
 }
 
 // summary says in one line what happens to an object, without values: they may be secret.

@@ -109,6 +109,8 @@ type Note struct {
 	Reason  string // one of crds.Reason…
 	ID      ID
 	Message string
+	// Number of replicas that the spec said when they were yielded.
+	Number int64
 }
 
 // Empty tells whether there is nothing to do.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -48,7 +49,11 @@ func (p *pass) rehearse(ctx context.Context, c *Change) error {
 func rehearsed(ctx context.Context, cluster Cluster, c *Change) (*unstructured.Unstructured, error) {
 	got, err := cluster.Apply(ctx, renamed(c.Want), true)
 	if err != nil {
-		return nil, apiProblem("make anew", c.ID, err)
+		problem := apiProblem("make anew", c.ID, err)
+		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota") {
+			problem.Message += "; to try it first takes room for one more"
+		}
+		return nil, problem
 	}
 	return got, nil
 }

@@ -170,7 +170,7 @@ func tidy(text string) string {
 // tidyScheduling leaves out of the scheduler's message how many nodes there are and what preempting would do, and puts the reasons
 // in an order that does not depend on the numbers (k8s.io/kubernetes/pkg/scheduler/framework, FitError.Error).
 func tidyScheduling(text string) string {
-	m := regexp.MustCompile(`^0/\d+ nodes are available:? ?(.*?)\.?(?:,? ?preemption: .*)?$`).FindStringSubmatch(text)
+	m := regexp.MustCompile(`^0/\d+ nodes are available:? ?(.*?)\.?(?:,? ?preemption: .*|\. not found)?$`).FindStringSubmatch(text)
 	if m == nil {
 		return text
 	}

@@ -48,6 +48,7 @@ func buildStatus(o observation, now time.Time) crds.Status {
 		ObservedGeneration: o.collector.Generation,
 		Conditions:         slices.Clone(o.collector.Status.Conditions),
 		Inventory:          o.inventory,
+		YieldedReplicas:    o.collector.Status.YieldedReplicas,
 	}
 	if o.workload != nil {
 		out.Image, out.Version = workloadImage(o.workload), o.workload.GetLabels()[crds.LabelVersion]
@@ -75,6 +76,12 @@ func buildStatus(o observation, now time.Time) crds.Status {
 		"set, but not acted on by this version: "+strings.Join(o.unsupported, ", "))
 	on(crds.ConditionConfigWarning, len(o.warnings) > 0, crds.ReasonConfigWarning, strings.Join(o.warnings, "; "))
 	if o.planned {
+		out.YieldedReplicas = nil
+		for _, n := range o.notes {
+			if n.Kind == NoteReplicasYielded {
+				out.YieldedReplicas = &n.Number
+			}
+		}
 		on(crds.ConditionNotConverging, o.notConverging != "", crds.ReasonFieldsNotConverging, o.notConverging)
 		for _, kind := range []NoteKind{NoteReplicasYielded, NoteClaimsNotExpanded} {
 			reason, text := noteMessage(o.notes, kind)

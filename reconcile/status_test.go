@@ -185,7 +185,7 @@ func TestMessagesOfConditions(t *testing.T) {
 		},
 		"notes of a kind are one, in order": {
 			observation{planned: true, notes: []Note{
-				{NoteClaimsNotExpanded, crds.ReasonClassNotExpandable, id("b"), "small"}, {NoteReplicasYielded, crds.ReasonScaledByOther, id("c"), "x"}, {NoteClaimsNotExpanded, crds.ReasonClassNotExpandable, id("a"), "small"}, {NoteClaimsNotExpanded, crds.ReasonClassNotExpandable, id("b"), "small"},
+				{Kind: NoteClaimsNotExpanded, Reason: crds.ReasonClassNotExpandable, ID: id("b"), Message: "small"}, {Kind: NoteReplicasYielded, Reason: crds.ReasonScaledByOther, ID: id("c"), Message: "x"}, {Kind: NoteClaimsNotExpanded, Reason: crds.ReasonClassNotExpandable, ID: id("a"), Message: "small"}, {Kind: NoteClaimsNotExpanded, Reason: crds.ReasonClassNotExpandable, ID: id("b"), Message: "small"},
 			}}, crds.ConditionClaimsNotExpanded, "persistentvolumeclaim/a: small; persistentvolumeclaim/b: small",
 		},
 		"what does not converge is named": {observation{planned: true, notConverging: "x: .spec.y"}, crds.ConditionNotConverging, "x: .spec.y"},

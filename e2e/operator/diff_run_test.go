@@ -93,11 +93,26 @@ func (d diffed) line(t *testing.T, texts ...string) string {
 	return ""
 }
 
+// wantCRDs fails the test unless diff says what to do about a cluster that has no API for collectors.
+func wantCRDs(t *testing.T, s *steps.Scene, input string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), s.Binary, append([]string{"diff", "--kubeconfig", s.Cluster.Kubeconfig()}, args...)...)
+	cmd.Env, cmd.Stdin = program.Environment(), strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 {
+		t.Errorf("otelier diff %v: %v, want exit status 2\n%s", args, err, out)
+	}
+	if want := "the CRD is not installed: run `otelier crds | kubectl apply --server-side -f -`\n"; !strings.HasSuffix(string(out), want) || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("otelier diff %v: %q, want one line that ends with %q", args, out, want)
+	}
+}
+
 // plan is the part of the document of -o json that is of use here.
 type plan struct {
 	Kind       string
 	Collectors []struct {
 		Name    string
+		Blocked bool
 		Changes []planned
 	}
 	Summary map[string]int

@@ -103,7 +103,7 @@ func changedLeaves(was, is *unstructured.Unstructured) []string {
 	return slices.DeleteFunc(out, func(path string) bool {
 		return slices.ContainsFunc([]string{
 			".status", ".metadata.resourceVersion", ".metadata.generation", ".metadata.managedFields", ".metadata.uid", ".metadata.creationTimestamp",
-			".metadata.annotations.deployment.kubernetes.io/revision",
+			`.metadata.annotations["deployment.kubernetes.io/revision"]`,
 		}, func(theirs string) bool { return strings.HasPrefix(path, theirs) })
 	})
 }
@@ -112,7 +112,11 @@ func leaves(out map[string]string, path string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, e := range v {
-			leaves(out, path+"."+k, e)
+			if strings.ContainsAny(k, "./ ") {
+				leaves(out, fmt.Sprintf("%s[%q]", path, k), e)
+			} else {
+				leaves(out, path+"."+k, e)
+			}
 		}
 	case []any:
 		for i, e := range v {

@@ -59,7 +59,8 @@ func TestDiff(t *testing.T) {
 					t.Errorf("%v: exit status %d, %q and %q, want 0 and one line", args, got.code, got.out, got.err)
 				}
 			}
-			same := d.run(t, proposal(t, s, "web", "deployment", `replicas: 2`), "-f", "-")
+			text := proposal(t, s, "web", "deployment", `replicas: 2`)
+			same := d.run(t, text+"\n---\n"+text, "-f", "-")
 			if same.code != 0 || !unchanged.MatchString(same.out) {
 				t.Errorf("of a file with what is there: exit status %d, %q and %q", same.code, same.out, same.err)
 			}
@@ -71,6 +72,7 @@ func TestDiff(t *testing.T) {
 			if line := got.line(t, "pool-collector", "StatefulSet"); !strings.HasPrefix(line, "-/+") {
 				t.Errorf("the StatefulSet's line begins with something else than -/+: %s", line)
 			}
+			got.line(t, "StatefulSet", "pods and volumes stay")
 			got.line(t, "PersistentVolumeClaim", "data-pool-collector-0")
 			got.line(t, "PersistentVolumeClaim", "data-pool-collector-1")
 		})).
@@ -87,6 +89,7 @@ func TestDiff(t *testing.T) {
 			d.run(t, proposal(t, s, "web", "deployment", `config: "{}"`), "-f", "-").want(t, 2, "spec.config")
 			d.run(t, proposal(t, s, "pool", "statefulset", strings.ReplaceAll(claimOf("1Gi"), "ReadWriteOnce", "Foo")), "-f", "-").want(t, 2, "accessModes")
 			d.run(t, "no manifest", "-f", "-").want(t, 2)
+			blockedBy(t, s, d)
 			newDiffer(t, s, "stranger").run(t, "", "--namespace", s.Namespace).want(t, 2, "forbidden")
 		})).
 		Assess("tells whose changes would be taken back", steps.In(func(t *testing.T, s *steps.Scene) {
@@ -95,7 +98,7 @@ func TestDiff(t *testing.T) {
 			waitScaled(t, s)
 			got := d.run(t, "", "web", "--namespace", s.Namespace)
 			got.want(t, 1, "1 taken back")
-			if line := got.line(t, ".spec.replicas", "4", "2", "kubectl"); !strings.HasPrefix(line, "!") {
+			if line := got.line(t, ".spec.replicas", "4 → 2", "set by kubectl through scale; will be taken back"); !strings.HasPrefix(line, "!") {
 				t.Errorf("the field's line begins with something else than an exclamation mark: %s", line)
 			}
 			if line := d.run(t, "", "agent", "--namespace", s.Namespace).line(t, ".image", "example.com/other:1", "kubectl-set"); !strings.HasPrefix(line, "!") {
@@ -140,6 +143,26 @@ func proposed(t *testing.T, s *steps.Scene, d differ) {
 			t.Errorf("kubectl apply of -o patch says nothing of %s:\n%s", strings.TrimSpace(name), out)
 		}
 	}
+}
+
+// blockedBy proposes something of which the API server refuses a part: nothing would be done.
+func blockedBy(t *testing.T, s *steps.Scene, d differ) {
+	bad := proposal(t, s, "web", "deployment", "{resources: {limits: {memory: '-1'}}}", fmt.Sprintf("config: %q", configLevel(7)))
+	got := d.run(t, bad, "-f", "-")
+	got.want(t, 2, "nothing of this is done until the error is resolved", "1 error (1 change blocked)")
+	got.line(t, "+", "ConfigMap", "web-collector-")
+	for _, format := range []string{"name", "patch"} {
+		got := d.run(t, bad, "-f", "-", "-o", format)
+		if got.code != 2 || got.out != "" || !strings.Contains(got.err, "memory") {
+			t.Errorf("-o %s: exit status %d, %q and %q, want 2, nothing, and an error", format, got.code, got.out, got.err)
+		}
+	}
+	doc := d.run(t, bad, "-f", "-", "-o", "json").plan(t)
+	if len(doc.Collectors) != 1 || !doc.Collectors[0].Blocked || doc.Summary["create"] != 0 || doc.Summary["blocked"] != 1 {
+		t.Errorf("-o json: %+v", doc)
+	}
+	both := d.run(t, bad+"\n---\n"+proposal(t, s, "web", "deployment", `replicas: 2`), "-f", "-")
+	both.want(t, 0, "document 1: skipped", "document 2, which counts")
 }
 
 // redacted changes a secret in a configuration and in a variable.
@@ -198,6 +221,8 @@ func TestDiffOfAll(t *testing.T) {
 	environment.Test(t, steps.Feature("otelier diff -A").
 		Setup(steps.In(func(t *testing.T, s *steps.Scene) {
 			elsewhere = s.Another(t).Scene(t)
+			wantCRDs(t, elsewhere, "", "-A")
+			wantCRDs(t, elsewhere, proposal(t, elsewhere, "web", "deployment"), "-f", "-")
 			if err := program.InstallCRDs(t.Context(), s.Binary, elsewhere.Cluster); err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,29 @@ import (
 
 const yielded = "otelier.io/replicas-yielded"
 
+// TestNothingIsUndoneUnseen has an autoscaler scale right after somebody has changed something that the operator takes back: what the
+// operator sends must not be for what was there before.
+func TestNothingIsUndoneUnseen(t *testing.T) {
+	t.Parallel()
+	environment.Test(t, steps.Feature("an autoscaler that scales while the operator is at work").
+		Setup(steps.Operator()).
+		Setup(create("busy", "deployment", `replicas: 2`)).
+		Assess("gets what it wants", steps.In(func(t *testing.T, s *steps.Scene) {
+			for i := range 6 {
+				s.Patch(t, steps.Deployments, "busy-collector", fmt.Sprintf(`metadata: {labels: {%s: round-%d}}`, versionLabel, i))
+				s.Scale(t, steps.Deployments, "busy-collector", 3+i, "kube-controller-manager")
+				waitYielded(t, s, "busy", 3+i, "kube-controller-manager")
+				waitLabel(t, s, steps.Deployments, "busy-collector", versionLabel, s.Get(t, steps.ServiceAccounts, "busy-collector").GetLabels()[versionLabel])
+				if got := steps.Field(s.Get(t, steps.Deployments, "busy-collector"), "spec", "replicas"); got != int64(3+i) {
+					t.Fatalf("round %d: %v replicas, want %d", i, got, 3+i)
+				}
+				s.PatchSpec(t, "busy", fmt.Sprintf(`podAnnotations: {round: "%d"}`, i)) // another intent: nobody is to think that they fight
+				s.WaitReady(t, "busy")
+			}
+		})).
+		Feature())
+}
+
 // TestReplicasHandOver has autoscalers of users, which set the replicas of a workload through its scale subresource.
 func TestReplicasHandOver(t *testing.T) {
 	t.Parallel()

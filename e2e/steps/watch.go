@@ -49,13 +49,15 @@ func (h *History) States() []*unstructured.Unstructured {
 	return slices.Clip(h.states)
 }
 
-// Changes is how often a top-level field, such as status, was another one than before.
+// Changes is how often a top-level field, such as status, was another one than before. What an object is created with is no change.
 func (h *History) Changes(field string) int {
-	n, last := 0, fmt.Sprint(nil)
-	for _, u := range h.States() {
-		if now := fmt.Sprint(u.Object[field]); now != last {
-			n, last = n+1, now
+	n, last := 0, ""
+	for i, u := range h.States() {
+		now := fmt.Sprint(u.Object[field])
+		if i > 0 && now != last {
+			n++
 		}
+		last = now
 	}
 	return n
 }

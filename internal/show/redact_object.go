@@ -40,10 +40,12 @@ func (r *redactor) fieldValue(kind, path string, v any) any {
 	if kind == "Secret" && (within(path, ".data") || within(path, ".stringData")) {
 		return r.secrets(v, within(path, ".data"))
 	}
-	for _, in := range []string{".annotations.", ".data."} {
-		if i := strings.LastIndex(path, in); i >= 0 {
-			return r.named(path[i+len(in):], v)
+	if m := r.keyed.FindStringSubmatch(path); m != nil {
+		key := m[1]
+		if unquoted, err := strconv.Unquote(m[2]); err == nil {
+			key = unquoted
 		}
+		return r.named(key, v)
 	}
 	if name, ok := r.variable(path); ok {
 		if r.isVariable(name) {
@@ -51,14 +53,13 @@ func (r *redactor) fieldValue(kind, path string, v any) any {
 		}
 		return r.value("value", v)
 	}
-	last := path[strings.LastIndex(path, ".")+1:]
-	if i := strings.IndexByte(last, '['); i >= 0 { // an element of a list
-		if s, ok := v.(string); ok && isCommand(last[:i]) {
+	if m := r.element.FindStringSubmatch(path); m != nil { // of a list or a map
+		if s, ok := v.(string); ok && isCommand(m[1]) {
 			return r.arg(s, "")
 		}
-		last = ""
+		return r.value("", v)
 	}
-	return r.value(last, v)
+	return r.value(path[strings.LastIndex(path, ".")+1:], v)
 }
 
 func within(path, root string) bool {
@@ -192,18 +193,23 @@ func (r *redactor) args(list []any) []any {
 	return out
 }
 
-// arg redacts --password=…, --set=exporters.otlp.headers.token=…, --header=Authorization: …, --config=yaml:…, and the word after
-// --password.
+// arg redacts --password=…, --set=exporters.otlp.headers.token=…, --header=Authorization: …, --config=yaml:…, the word after
+// --password, and what a script has of these.
 func (r *redactor) arg(s, before string) string {
 	if strings.HasPrefix(before, "-") && !strings.Contains(before, "=") && r.isKey(before) {
 		return r.hide(s)
+	}
+	if slices.Contains([]string{"-u", "--user", "--proxy-user"}, before) {
+		if name, password, ok := strings.Cut(s, ":"); ok {
+			return name + ":" + r.hide(password)
+		}
 	}
 	name, rest, ok := strings.Cut(s, "=")
 	switch {
 	case strings.HasPrefix(s, "yaml:"):
 		name, rest = "", s
-	case !ok || strings.ContainsAny(name, " \n") || name[:min(1, len(name))] != "-" && strings.Contains(rest, " "): // a script
-		return r.text(s)
+	case !ok || strings.ContainsAny(name, " \n") || name[:min(1, len(name))] != "-" && strings.Contains(rest, " "):
+		return r.script(s)
 	case r.isKey(name):
 		return name + "=" + r.hide(rest)
 	default:
@@ -218,7 +224,16 @@ func (r *redactor) arg(s, before string) string {
 	if key, value, ok := strings.Cut(rest, "="); ok && r.isKey(key) && !strings.ContainsAny(key, " ?&\n") {
 		return name + key + "=" + r.hide(value)
 	}
-	return name + r.text(r.second(r.headerArg, rest))
+	return name + r.script(rest)
+}
+
+// script redacts a header, or what may be a command line of its own.
+func (r *redactor) script(s string) string {
+	s = r.second(r.headerArg, s)
+	for _, re := range r.words() {
+		s = r.second(re, s)
+	}
+	return r.text(s)
 }
 
 // text redacts a string that may hold YAML or JSON.

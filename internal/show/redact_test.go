@@ -31,7 +31,7 @@ func secrets() []show.Collector {
 			"--config=/conf/collector.yaml", "--set=exporters.otlp.headers.authorization=Bearer hunter2", "--password", "hunter2",
 			"--config=yaml:exporters::otlp::headers::x-token: hunter2",
 		}},
-		{Path: ".metadata.annotations.kubectl.kubernetes.io/last-applied-configuration", Op: reconcile.FieldSet, New: `{"a":"hunter2"}`},
+		{Path: `.metadata.annotations["kubectl.kubernetes.io/last-applied-configuration"]`, Op: reconcile.FieldSet, New: `{"a":"hunter2"}`},
 		{Path: ".spec.template.spec.automountServiceAccountToken", Op: reconcile.FieldSet, New: false},
 		{Path: ".metadata.annotations.note", Op: reconcile.FieldSet, New: "not hunter2-in-env, is it?"},
 	}
@@ -119,6 +119,15 @@ func TestNoSecrets(t *testing.T) {
 		"PEM in a comment":  "# -----BEGIN PRIVATE KEY-----\n# SECRET\n# -----END PRIVATE KEY-----\nx: 1\n",
 		"two documents":     "a: 1\n---\ntoken: SECRET\n",
 		"not YAML":          "a: [\n  token: SECRET\n  - password: |\n      SECRET\n      SECRET\n    b: 1\n",
+		"script":            "run: |\n  curl -H 'X-Api-Key: SECRET' https://host\n",
+		"script's header":   "run: |\n  curl -H \"Authorization: Basic SECRET\" https://host\n",
+		"hook":              "url: https://hooks.slack.com/services/T0/B0/SECRET\n",
+		"signature":         "url: https://x.blob.core.windows.net/y?sv=1&sig=SECRET&x=1\n",
+		"community":         "snmp: {community: SECRET}\n",
+		"Azure":             "connection_string: InstrumentationKey=SECRET;IngestionEndpoint=https://x/\n",
+		"Azure's pairs":     "x: AccountName=a;AccountKey=SECRET;b=c\ny: SharedAccessKeyName=a;SharedAccessKey=SECRET\n",
+		"shared access":     "x: BlobEndpoint=https://x/;SharedAccessSignature=sv=1&sig=SECRET\n",
+		"Sumo Logic":        "endpoint: https://endpoint.collection.sumologic.com/receiver/v1/http/SECRET\n",
 		"a key of a secret": "kafka:\n  sasl_password:\n    SECRET\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,13 +162,41 @@ func TestNoSecretsInObjects(t *testing.T) {
 		"inline":       set(container+".args", func(s string) any { return []any{"--config=yaml:{a: {token: " + s + "}}"} }),
 		"shell":        set(container+".command", func(s string) any { return []any{"sh", "-c", "TOKEN=" + s + " exec x"} }),
 		"last applied": set(".metadata.annotations", func(s string) any { return map[string]any{"kubectl.kubernetes.io/last-applied-configuration": s} }),
-		"annotation":   set(".metadata.annotations.example.com/password", func(s string) any { return s }),
+		"annotation":   set(`.metadata.annotations["example.com/password"]`, func(s string) any { return s }),
+		"data":         set(`.data["password.txt"]`, func(s string) any { return s }),
+		"script":       set(container+".args", func(s string) any { return []any{"sh", "-c", "curl -H 'X-Api-Key: " + s + "' https://host"} }),
+		"quotes": set(container+".args", func(s string) any {
+			return []any{"sh", "-c", `curl --header "Authorization: Basic ` + s + `" https://host`}
+		}),
+		"no scheme":   set(container+".args", func(s string) any { return []any{"sh", "-c", "curl -H 'Authorization: " + s + "' https://host"} }),
+		"escapes":     set(container+".args", func(s string) any { return []any{"sh", "-c", `curl -d "{\"token\": \"` + s + `\"}"`} }),
+		"header word": set(container+".args", func(s string) any { return []any{"curl", "-H", "X-Api-Key: " + s} }),
+		"user":        set(container+".args", func(s string) any { return []any{"sh", "-c", "curl -u me:" + s + " https://host"} }),
+		"user word":   set(container+".args", func(s string) any { return []any{"curl", "--user", "me:" + s} }),
+		"flag's word": set(container+".args", func(s string) any { return []any{"sh", "-c", "exec x --password " + s + " -v"} }),
+		"probe": set(container+".livenessProbe", func(s string) any {
+			return map[string]any{"exec": map[string]any{"command": []any{"curl", "-H", "Authorization: Bearer " + s}}}
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			secret := planted(t)
 			c := named("obs", "gateway")
 			d := change("Deployment", "gateway-collector", reconcile.ActionUpdate)
 			d.Fields = []reconcile.FieldChange{f(secret)}
+			c.Changes = []reconcile.Change{d}
+			nowhere(t, []show.Collector{c}, secret)
+		})
+	}
+	for _, name := range []string{
+		"GITHUB_PAT", "PAT", "githubPat", "GITHUB_PAT2", "DB_PASS", "MYSQL_PWD", "REDIS_AUTH", "SENTRY_DSN", "BLOB_SAS", "SLACK_WEBHOOK", "SLACK_WEBHOOK_URL",
+		"APPINSIGHTS_INSTRUMENTATIONKEY", "APPLICATIONINSIGHTS_CONNECTION_STRING", "instrumentation-key", "DD_APP_KEY", "AccountKey", "NEW_RELIC_LICENSE_KEY",
+		"LOGDNA_INGEST_KEY", "SEGMENT_WRITE_KEY", "KEY_PASSPHRASE", "OAUTH_CLIENT_SECRET", "AWS_ACCESS_KEY_ID", "S3_SECRET_KEY", "SNMP_COMMUNITY", "TLS_KEY_PEM",
+	} {
+		t.Run("variable "+name, func(t *testing.T) {
+			secret := planted(t)
+			c := named("obs", "gateway")
+			d := change("Deployment", "gateway-collector", reconcile.ActionUpdate)
+			d.Fields = []reconcile.FieldChange{set(container+`.env[name="`+name+`"].value`, func(s string) any { return s })(secret)}
 			c.Changes = []reconcile.Change{d}
 			nowhere(t, []show.Collector{c}, secret)
 		})
@@ -186,6 +223,36 @@ func TestNoSecretsInObjects(t *testing.T) {
 		c.Problem = &reconcile.Problem{Message: fmt.Sprintf("spec.config: Invalid value: %q", secret)}
 		nowhere(t, []show.Collector{c}, secret)
 	})
+}
+
+// TestNoTokens plants secrets that only their form tells, in a value, in a configuration and in an error.
+func TestNoTokens(t *testing.T) {
+	for _, prefix := range []string{
+		"ghp_", "gho_", "ghs_", "ghu_", "github_pat_11AA_", "glpat-", "glrt-", "xoxb-1-", "xoxp-", "xapp-1-", "sk-", "sk-proj-", "sk-ant-api03-", "sk_live_",
+		"AIza", "ya29.", "dckr_pat_", "npm_", "pypi-", "hf_", "hvs.", "dop_v1_", "glsa_", "glc_", "dt0c01.ABCDEFGHIJKLMNOPQRSTUVWX.", "NRAK-", "eyJhbGciOi.eyJzdWIi.",
+		"AKIA", "ASIA",
+	} {
+		t.Run(prefix, func(t *testing.T) {
+			random := (planted(t) + planted(t) + planted(t))[:32]
+			if prefix == "AKIA" || prefix == "ASIA" {
+				random = strings.ToUpper(random[:16])
+			}
+			token := prefix + random
+			c := named("obs", "gateway")
+			d := change("Deployment", "gateway-collector", reconcile.ActionUpdate)
+			for _, text := range []string{token, "git clone https://host/" + token, "x='" + token + "'", "a: [x, " + token + "]\nb: 1\n"} {
+				d.Fields = append(
+					d.Fields,
+					reconcile.FieldChange{Path: container + `.env[name="X"].value`, Op: reconcile.FieldSet, New: text},
+					reconcile.FieldChange{Path: container + ".args", Op: reconcile.FieldSet, New: []any{"--x", text}},
+					reconcile.FieldChange{Path: ".metadata.annotations.x", Op: reconcile.FieldSet, New: text},
+				)
+			}
+			c.Changes = []reconcile.Change{d}
+			c.Problem = &reconcile.Problem{Message: "what of " + token + "?"}
+			nowhere(t, []show.Collector{c}, random)
+		})
+	}
 }
 
 // TestMentions shows that what is known to be secret is not quoted anywhere, in whatever form it was found.
@@ -262,7 +329,9 @@ func TestNotRedacted(t *testing.T) {
 exporters:
   otlp:
     endpoint: https://example.com:4317/path
-    headers: {Authorization: "Bearer ${env:TOKEN}"}
+    headers: {Authorization: "Bearer ${env:TOKEN}", X-Api-Key: "${env:API_KEY}"}
+    compression: gzip
+    path: /var/pattern/bypass
     auth: {authenticator: bearertokenauth}
 service:
   extensions: [bearertokenauth]
@@ -276,17 +345,27 @@ service:
 		{Path: ".spec.template.spec.volumes", Op: reconcile.FieldSet, New: []any{map[string]any{
 			"name": "token", "projected": map[string]any{"sources": []any{map[string]any{"serviceAccountToken": map[string]any{"path": "token"}}}},
 		}}},
+		{Path: container + ".args", Op: reconcile.FieldSet, New: []any{
+			"sh", "-c", "curl -H 'Authorization: Bearer ${env:TOKEN}' -H 'X-Api-Key: ${env:KEY1234}' -H 'Content-Type: text/plain' https://host/a:b?c=d",
+			"--header=Authorization: ${env:TOKEN}", "--password", "${env:PASSWORD}", "--collector-name=global-sk-gateway-collector",
+		}},
+		{Path: container + `.env[name="GITHUB_PAT"].value`, Op: reconcile.FieldSet, New: "${env:X}"},
+		{Path: container + `.env[name="PATH"].value`, Op: reconcile.FieldSet, New: "/usr/bin"},
+		{Path: `.metadata.labels["app.kubernetes.io/version"]`, Op: reconcile.FieldSet, Old: "0.157.0", New: "0.158.0"},
 		{Path: container + ".image", Op: reconcile.FieldSet, New: "example.com/token@sha256:0123456789"},
-		{Path: ".metadata.annotations." + crds.AnnotationServingCertSecret, Op: reconcile.FieldSet, New: "gateway-collector"},
+		{Path: fmt.Sprintf(".metadata.annotations[%q]", crds.AnnotationServingCertSecret), Op: reconcile.FieldSet, New: "gateway-collector"},
 	}
-	c.Changes = []reconcile.Change{d}
+	c.Changes = []reconcile.Change{d, change("Service", "gateway-collector", reconcile.ActionCreate)}
+	c.Results[c.Changes[1].ID] = reconcile.Result{Err: &reconcile.Problem{Message: `spec.authorization: Required value, ` +
+		`spec.env[0].valueFrom.secretKeyRef.name: Required value, secrets "token" is forbidden: may not get them with --show-secrets`}}
 	got, _ := printed(t, []show.Collector{c}, show.Options{})
 	if strings.Contains(got, "redacted") {
 		t.Errorf("got\n%s", got)
 	}
 }
 
-// TestSameNumber shows that one sees whether a secret changes, and that numbers are in order.
+// TestSameNumber shows that one sees whether a secret changes, and that numbers are in the order in which they are printed, although
+// secrets of what is printed last are known first.
 func TestSameNumber(t *testing.T) {
 	c := named("obs", "gateway")
 	d := change("Deployment", "gateway-collector", reconcile.ActionUpdate)
@@ -296,8 +375,12 @@ func TestSameNumber(t *testing.T) {
 		{Path: path("B_TOKEN"), Op: reconcile.FieldSet, Old: "defghijk", New: "abc"},
 	}
 	c.Changes = []reconcile.Change{d}
-	got, _ := printed(t, []show.Collector{c}, show.Options{})
-	if numbers := strings.Join(regexp.MustCompile(`#\d+`).FindAllString(got, -1), " "); numbers != "#1 #2 #2 #1" {
-		t.Errorf("got %s in\n%s", numbers, got)
+	c.Configs = &reconcile.ConfigChange{OldName: "a", NewName: "b", Old: "token: of-the-old-one\n", New: "token: defghijk\n"}
+	c.Warnings = []string{"defghijk is odd"}
+	for format, want := range map[show.Format]string{show.Text: "#1 #2 #1 #1 #2 #3 #1", show.JSON: "#1 #2 #2 #1 #3 #2 #2"} {
+		got, _ := printed(t, []show.Collector{c}, show.Options{Format: format})
+		if numbers := strings.Join(regexp.MustCompile(`#\d+`).FindAllString(got, -1), " "); numbers != want {
+			t.Errorf("%s: got %s, want %s, in\n%s", format, numbers, want, got)
+		}
 	}
 }

@@ -38,6 +38,11 @@ func TestGolden(t *testing.T) {
 		"fields.name":           {fields(), show.Options{Format: show.Name}},
 		"fields.patch":          {fields(), show.Options{Format: show.Patch}},
 		"fields.quiet":          {fields(), show.Options{Quiet: true}},
+		"blocked.text":          {blocked(), show.Options{}},
+		"blocked.json":          {blocked(), show.Options{Format: show.JSON}},
+		"blocked.name":          {blocked(), show.Options{Format: show.Name}},
+		"blocked.patch":         {blocked(), show.Options{Format: show.Patch}},
+		"blocked.quiet":         {blocked(), show.Options{Quiet: true}},
 		"fleet.text":            {fleet(), show.Options{}},
 		"fleet.json":            {fleet(), show.Options{Format: show.JSON}},
 		"fleet.quiet":           {fleet(), show.Options{Quiet: true}},
@@ -125,6 +130,7 @@ func TestSummary(t *testing.T) {
 			show.Summary{Create: 2, Change: 1, Fields: 3, TakenBack: 1, Replace: 1, Delete: 1, Unchanged: 14, Errors: 2},
 			"2 to create, 1 to change (3 fields, 1 taken back), 1 to replace, 1 to delete, 14 unchanged, 2 errors",
 		},
+		{show.Summary{Unchanged: 7, Errors: 1, Blocked: 5}, "7 unchanged, 1 error (5 changes blocked)"},
 	} {
 		if got := c.summary.String(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
@@ -210,6 +216,7 @@ func fields() []show.Collector {
 	d.Fields = []reconcile.FieldChange{
 		{Path: ".metadata.annotations.team", Op: reconcile.FieldOwn, Old: "a", New: "a"},
 		{Path: ".metadata.labels.tier", Op: reconcile.FieldUnset, Old: "gold"},
+		{Path: `.metadata.labels["app.kubernetes.io/version"]`, Op: reconcile.FieldSet, Old: "0.157.0", New: "0.158.0"},
 		{Path: ".spec.paused", Op: reconcile.FieldUnset, Old: true, New: false},
 		{
 			Path: ".spec.replicas", Op: reconcile.FieldSet, Old: int64(5), New: int64(3),
@@ -257,7 +264,7 @@ func fields() []show.Collector {
 	}
 	c.Notes = []reconcile.Note{{
 		Kind: reconcile.NoteClaimsNotExpanded, ID: reconcile.ID{Kind: "PersistentVolumeClaim", Namespace: "obs", Name: "data-0"},
-		Message: "persistentvolumeclaim/data-0 stays at 1Gi, not 2Gi: claims can't shrink",
+		Reason: "Shrinking", Message: "stays at 1Gi instead of 2Gi: claims can't shrink",
 	}}
 	c.Warnings = []string{"spec.config: is odd"}
 	c.Unsupported = []string{"spec.ingress"}
@@ -307,6 +314,26 @@ func fleet() []show.Collector {
 	back.Changes = []reconcile.Change{change("ConfigMap", "one", reconcile.ActionNone), d}
 	back.Configs = &reconcile.ConfigChange{OldName: "two", NewName: "one", Old: "a: 1\nb: 2", New: "a: 1\nb: 2\n"}
 	return []show.Collector{bad, proposed, quiet, paused, back}
+}
+
+// blocked are a collector whose workload is refused, so that nothing is changed, and one that has no errors.
+func blocked() []show.Collector {
+	c := named("obs", "gateway")
+	c.Blocked = true
+	d := change("Deployment", "gateway-collector", reconcile.ActionUpdate)
+	d.Fields = []reconcile.FieldChange{{Path: ".spec.replicas", Op: reconcile.FieldSet, Old: int64(5), New: int64(3)}}
+	s := change("Service", "gateway-collector", reconcile.ActionUpdate)
+	s.Fields = []reconcile.FieldChange{{
+		Path: ".spec.type", Op: reconcile.FieldSet, Old: "NodePort", New: "ClusterIP", TakenFrom: []reconcile.Owner{{Manager: "kubectl-edit", Operation: "Update"}},
+	}}
+	c.Changes = []reconcile.Change{
+		change("ConfigMap", "gateway-collector-8d1f02aa", reconcile.ActionCreate), s, d, change("ServiceAccount", "gateway-collector", reconcile.ActionNone),
+		change("ConfigMap", "gateway-collector-41c9be70", reconcile.ActionDelete),
+	}
+	c.Results[d.ID] = reconcile.Result{Fields: d.Fields, Err: &reconcile.Problem{Message: "refused by the API server: no"}}
+	free := named("obs", "other")
+	free.Changes = []reconcile.Change{change("Service", "other-collector", reconcile.ActionCreate)}
+	return []show.Collector{c, free}
 }
 
 // long are values that don't fit on a line.

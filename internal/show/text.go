@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/otelier/otelier/crds"
 	"github.com/otelier/otelier/reconcile"
 )
@@ -26,7 +28,9 @@ type printer struct {
 	*bufio.Writer
 	color bool
 	now   time.Time
-	kinds int // the longest
+
+	// The longest of each.
+	kinds, symbols int
 }
 
 // piece is a part of a line in one style.
@@ -43,7 +47,8 @@ func writeText(w io.Writer, doc *document, o Options) error {
 			shown = append(shown, c)
 		}
 		for _, ch := range c.Changes {
-			p.kinds = max(p.kinds, len(ch.Kind))
+			symbol, _ := ch.symbol()
+			p.kinds, p.symbols = max(p.kinds, len(ch.Kind)), max(p.symbols, utf8.RuneCountInString(symbol))
 		}
 	}
 	for i, c := range shown {
@@ -85,7 +90,7 @@ func (p *printer) collector(c collector, heading bool) {
 		p.line(piece{yellow, "warning: "}, piece{plain, w})
 	}
 	for _, n := range c.Notes {
-		p.line(piece{cyan, "note: "}, piece{plain, n.Message})
+		p.line(piece{cyan, "note: "}, piece{plain, n.String()})
 	}
 	config := c.Config
 	for _, ch := range c.Changes {
@@ -97,9 +102,25 @@ func (p *printer) collector(c collector, heading bool) {
 		}
 	}
 	if config != nil { // the ConfigMap is there already, from an earlier version
-		p.line(piece{yellow, "~ "}, piece{plain, fmt.Sprintf("%s   of ConfigMap %s instead of %s", crds.ConfigFile, config.NewName, config.OldName)})
+		p.line(piece{yellow, fmt.Sprintf("%-*s ", p.symbols, "~")}, piece{plain, fmt.Sprintf("%s   of ConfigMap %s instead of %s", crds.ConfigFile, config.NewName, config.OldName)})
 		p.hunks(hunks(config.old, config.new))
 	}
+	if c.pending() {
+		p.line(piece{red, "nothing of this is done until the error is resolved"})
+	}
+}
+
+// pending tells whether there is something that is not done because of an error.
+func (c collector) pending() bool {
+	return c.Blocked && slices.ContainsFunc(c.Changes, func(c change) bool { return c.Error == "" && c.Action != reconcile.ActionNone })
+}
+
+// String is such as "persistentvolumeclaim/data-0: stays at 1Gi".
+func (n note) String() string {
+	if strings.HasPrefix(n.Message, n.Object+":") {
+		return n.Message
+	}
+	return n.Object + ": " + n.Message
 }
 
 func predicted(why string) []piece {
@@ -123,7 +144,7 @@ func (p *printer) change(c change) {
 	if c.Namespace != "" {
 		name = c.Namespace + "/" + name
 	}
-	pieces := []piece{{s, symbol}, {bold, fmt.Sprintf(" %-*s %s", p.kinds, c.Kind, name)}}
+	pieces := []piece{{s, fmt.Sprintf("%-*s", p.symbols, symbol)}, {bold, fmt.Sprintf(" %-*s %s", p.kinds, c.Kind, name)}}
 	if r := c.reason(); r != "" {
 		pieces = append(pieces, piece{plain, "   " + r})
 	}
@@ -169,8 +190,8 @@ func (c change) reason() string {
 		reason += " are immutable"
 	}
 	reason += ": deleted and made anew"
-	if c.Kind == "StatefulSet" {
-		reason += ", pods and volumes stay"
+	if c.Consequence != "" {
+		reason += ", " + c.Consequence
 	}
 	return reason
 }
@@ -282,13 +303,15 @@ func (p *printer) remark(f field, predicted bool) string {
 	}
 }
 
-// String is such as "kubectl-scale (Update, scale) 2h ago".
+// String is such as "kubectl through scale", "kubectl-edit 2h ago" or "helm (server-side apply) 3d ago".
 func (o owner) String(now time.Time) string {
-	s := o.Manager + " (" + o.Operation
-	if o.Subresource != "" {
-		s += ", " + o.Subresource
+	s := o.Manager
+	if o.Operation == string(metav1.ManagedFieldsOperationApply) {
+		s += " (server-side apply)"
 	}
-	s += ")"
+	if o.Subresource != "" {
+		s += " through " + o.Subresource
+	}
 	if !o.Time.IsZero() {
 		s += " " + age(now.Sub(o.Time)) + " ago"
 	}
