@@ -40,6 +40,8 @@ type Input struct {
 	Settled map[ID]settled
 	// Carried is what others had set in objects that were deleted to be made anew.
 	Carried map[ID]*carried
+
+	noClasses bool // storage classes may not be read
 }
 
 // settled is an object's version together with the digest of an intent over which it changes nothing.

@@ -81,7 +81,7 @@ func New(dyn dynamic.Interface, md metadata.Interface, o Options) (*Controller, 
 func newEngine(s store, o Options) *engine {
 	return &engine{
 		store: s, cluster: o.Cluster, planner: o.Planner, recorder: o.Recorder, metrics: newMetrics(o.Registry), clock: o.Clock, log: o.Log,
-		observe: o.DryRun, classes: len(o.Namespaces) == 0, deadline: cmp.Or(o.ProgressDeadline, defaultProgressDeadline),
+		observe: o.DryRun, deadline: cmp.Or(o.ProgressDeadline, defaultProgressDeadline),
 		memory: map[types.NamespacedName]*memory{}, working: map[types.NamespacedName]*workLock{},
 	}
 }

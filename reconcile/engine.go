@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,8 +38,9 @@ type engine struct {
 	clock    clock.WithTicker
 	log      *slog.Logger
 	observe  bool          // plan, and change nothing
-	classes  bool          // may read storage classes
 	deadline time.Duration // of rollouts without progress
+
+	noClasses atomic.Bool // storage classes may not be read: that was tried once
 
 	mu      sync.Mutex
 	memory  map[types.NamespacedName]*memory
@@ -102,7 +104,10 @@ func (p *pass) reconcile(ctx context.Context) (time.Duration, error) {
 		ids = append(ids, idOf(u))
 	}
 	defer p.lock(p.collector.Namespace, p.collector.Name)()
-	in, err := gather(ctx, p.store, p.cluster, p.collector, rendered.Objects, p.classes)
+	in, err := gather(ctx, p.store, p.cluster, p.collector, rendered.Objects, !p.noClasses.Load())
+	if in.noClasses {
+		p.noClasses.Store(true)
+	}
 	p.live = in.Live
 	if errors.As(err, &p.observed.problem) {
 		return p.finish(ctx, ids)

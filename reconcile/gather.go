@@ -88,7 +88,10 @@ func (in *Input) classes(ctx context.Context, cluster Cluster) error {
 			}
 			class, err := cluster.Get(ctx, ID{crds.StorageClassKind().GVK.Group, crds.StorageClassKind().GVK.Kind, "", name})
 			switch {
-			case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+			case apierrors.IsForbidden(err):
+				in.noClasses = true
+				return nil
+			case apierrors.IsNotFound(err):
 			case err != nil:
 				return apiProblem("get", ID{crds.StorageClassKind().GVK.Group, crds.StorageClassKind().GVK.Kind, "", name}, err)
 			default:

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/otelier/otelier/crds"
@@ -28,7 +28,7 @@ func inventoryOf(c *crds.Collector) inventory {
 }
 
 func mayOwn(c *crds.Collector, id ID) bool {
-	if id.Name == "" || len(path.IsValidPathSegmentName(id.Name)) > 0 {
+	if id.Name == "" || len(content.IsPathSegmentName(id.Name)) > 0 {
 		return false
 	}
 	for _, k := range append(crds.OwnedKinds(), crds.ClusterKinds()...) {

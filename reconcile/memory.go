@@ -161,7 +161,7 @@ func (p *pass) recall(in *Input) {
 	p.remember(p.key(), func(m *memory) {
 		in.Settled, in.Refused, in.Carried = maps.Clone(m.settled), map[ID]string{}, maps.Clone(m.carried)
 		for id, r := range m.claims {
-			if now.Before(r.due) {
+			if now.Before(r.due) && r.generation == in.Collector.Generation {
 				in.Refused[id] = r.why
 			}
 		}
@@ -237,8 +237,9 @@ func (p *pass) replacedBefore(c *Change) (before bool) {
 
 // claimRefusal is why a claim can't grow, and when that is looked at again.
 type claimRefusal struct {
-	why string
-	due time.Time
+	why        string
+	due        time.Time
+	generation int64 // of the collector
 }
 
 // claimsDue is when to try again to let claims grow, 0 for never.
@@ -254,7 +255,9 @@ func (p *pass) claimsDue() time.Duration {
 
 func (p *pass) refusedClaim(c *Change, problem *Problem) {
 	why, _, _ := strings.Cut(problem.Message, "\n") // the API server adds a comparison of the whole spec
-	p.remember(p.key(), func(m *memory) { m.claims[c.ID] = claimRefusal{why, p.clock.Now().Add(refusedRetry)} })
+	p.remember(p.key(), func(m *memory) {
+		m.claims[c.ID] = claimRefusal{why, p.clock.Now().Add(refusedRetry), p.collector.Generation}
+	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.observed.notes = append(p.observed.notes, Note{Kind: NoteClaimsNotExpanded, Reason: crds.ReasonClaimRefused, ID: c.ID, Message: why})

@@ -36,7 +36,7 @@ func TestClaimsThatCannotGrow(t *testing.T) {
 			s.PatchSpec(t, "fixed", claim("2Gi"))
 		})).
 		Assess("are named, and the StatefulSet is made anew", steps.In(func(t *testing.T, s *steps.Scene) {
-			s.WaitCondition(t, "fixed", "ClaimsNotExpanded", metav1.ConditionTrue, "ClaimRefused", "data-fixed-collector-0", "storageclass")
+			s.WaitCondition(t, "fixed", "ClaimsNotExpanded", metav1.ConditionTrue, "ClassNotExpandable", "data-fixed-collector-0", class)
 			s.WaitReady(t, "fixed")
 			before.wantReplaced(t, s)
 			before.wantSamePods(t, s)
