@@ -40,7 +40,8 @@ func newDiffer(t *testing.T, s *steps.Scene, user string, groups ...string) diff
 // run has diff read an input that may be empty. Whatever it prints, it must not have changed anything.
 func (d differ) run(t *testing.T, input string, args ...string) diffed {
 	t.Helper()
-	before, since := d.scene.Versions(t, ""), d.scene.Mark(t)
+	since := d.scene.Mark(t) // before the versions are read, and asked about after: else what others write in between would go unseen
+	before := d.scene.Versions(t, "")
 	cmd := exec.CommandContext(t.Context(), d.scene.Binary, append([]string{"diff", "--kubeconfig", d.kubeconfig}, args...)...)
 	cmd.Env = program.Environment()
 	var out, stderr bytes.Buffer
@@ -52,6 +53,7 @@ func (d differ) run(t *testing.T, input string, args ...string) diffed {
 	if strings.Contains(stderr.String(), "DATA RACE") || strings.Contains(stderr.String(), "panic:") {
 		t.Errorf("otelier diff: %s", stderr.String())
 	}
+	after := d.scene.Versions(t, "")
 	writes, err := d.scene.Cluster.Audit().Writes(t.Context(), since, "")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +66,7 @@ func (d differ) run(t *testing.T, input string, args ...string) diffed {
 			others[w.Name] = true
 		}
 	}
-	for object, version := range d.scene.Versions(t, "") {
+	for object, version := range after {
 		if _, name, _ := strings.Cut(object, "/"); version != before[object] && !others[name] {
 			t.Errorf("otelier diff %v: %s has resourceVersion %s, want %q as before", args, object, version, before[object])
 		}
