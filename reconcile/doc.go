@@ -1,6 +1,13 @@
-// Package reconcile makes the cluster be what collectors ask for. It decides purely (health.go, status.go) and acts through a
-// thin edge: cache.go reads, cluster.go writes, controller.go runs one pass for each collector that something happened to.
+// Package reconcile makes the cluster be what collectors ask for. It decides purely and acts through a thin edge.
 //
-// A pass gathers from the cache, renders, applies stage by stage, prunes what is no longer rendered, judges the health of the
-// live objects and writes the status if it changed. Nothing is polled: what a pass waits for comes as an event.
+// Pure are the plan (build.go, delta.go, fields.go, handover.go, claims.go), the inventory, the health and the status. The edge is
+// cache.go, which watches, gather.go, which collects what a plan depends on, cluster.go, which writes, and controller.go, which has the
+// queue. engine.go makes the passes, execute.go and replace.go carry out plans. What memory.go remembers between passes may be lost:
+// that costs requests, and changes no outcome but for what others had set in a StatefulSet that is being made anew (carry.go).
+//
+// A pass gathers, renders, plans, and, where there is anything to do, tries it with dry runs, writes the inventory ahead, applies stage
+// by stage and prunes. Then it judges the health of the live objects and writes the status if that changed. Nothing is polled: what a
+// pass waits for comes as an event, or is due at a time.
+//
+// The same plan, with dry runs instead of writes, is Planner.Preview (preview.go) over a Snapshot (reader.go).
 package reconcile
