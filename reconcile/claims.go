@@ -208,6 +208,12 @@ func members(set *unstructured.Unstructured, pods []*unstructured.Unstructured) 
 	return out
 }
 
+// named tells whether a pod bears a name that a StatefulSet gives, whoever's it is.
+func named(set, pod *unstructured.Unstructured) bool {
+	n := ordinal(pod)
+	return n >= 0 && pod.GetName() == fmt.Sprintf("%s-%d", set.GetName(), n)
+}
+
 // lacks tells whether a pod mounts less than all the claims that its StatefulSet has templates for.
 func lacks(set, pod *unstructured.Unstructured) bool {
 	has := claimsOf(pod)

@@ -262,9 +262,12 @@ func judgeStatefulSet(u *unstructured.Unstructured, v *verdict) {
 }
 
 // judgePods looks at the pods themselves: what a StatefulSet's status counts is as of when its controller last looked.
+// Pods that bear its names and are not its own yet have been adopted, if they count, and the cache does not show it: one after the
+// other they will. Where there are none at all, they don't bear our labels.
 func judgePods(u *unstructured.Unstructured, pods []*unstructured.Unstructured, v *verdict) {
 	owned := members(u, pods)
-	if v.status != status.CurrentStatus || len(owned) == 0 {
+	bears := func(pod *unstructured.Unstructured) bool { return named(u, pod) }
+	if v.status != status.CurrentStatus || len(owned) == 0 && !slices.ContainsFunc(pods, bears) {
 		return
 	}
 	ready, lacking := int64(0), int64(0)

@@ -1,9 +1,11 @@
 package reconcile
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/yaml"
@@ -209,6 +211,37 @@ func TestHealthOfAStatefulSetWaitsForMinReadySeconds(t *testing.T) {
 	got := health(evidenceOf(u)).said()
 	if want := (Health{Status: status.InProgressStatus, Message: "statefulset/a: Available: 1/3"}); got != want {
 		t.Errorf("health is %+v, want %+v", got, want)
+	}
+}
+
+// TestHealthOfAStatefulSetWaitsForTheCacheToShowItsPods goes through what a lagging cache shows of pods that another StatefulSet of
+// the name has left, and this one has adopted. Ready must not come and go meanwhile.
+func TestHealthOfAStatefulSetWaitsForTheCacheToShowItsPods(t *testing.T) {
+	u := workload(t, "StatefulSet", `replicas: 3`, rolledSet)
+	e := evidenceOf(u)
+	e.pods = pods(t, `phase: Running`, `phase: Running`, `phase: Running`)
+	for _, pod := range e.pods {
+		pod.SetOwnerReferences(nil)
+	}
+	controller := true
+	for adopted := range 4 {
+		if adopted > 0 {
+			e.pods[adopted-1].SetOwnerReferences([]metav1.OwnerReference{{Kind: "StatefulSet", Name: "x", UID: "u", Controller: &controller}})
+		}
+		want := Health{Status: status.InProgressStatus, Message: fmt.Sprintf("statefulset/x: Ready: %d/3", adopted)}
+		if adopted == 3 {
+			want = Health{Status: status.CurrentStatus}
+		}
+		if got := health(e).said(); got != want {
+			t.Errorf("%d of 3 adopted: health is %+v, want %+v", adopted, got, want)
+		}
+	}
+	for _, name := range []string{"x-new-12345", "y-0", "x"} {
+		e.pods = []*unstructured.Unstructured{podOf(t, name, `phase: Running`)}
+		e.pods[0].SetOwnerReferences(nil)
+		if got := health(e).said(); got.Status != status.CurrentStatus {
+			t.Errorf("beside pod %s: health is %+v, want it to be none of the StatefulSet's", name, got)
+		}
 	}
 }
 

@@ -33,9 +33,11 @@ type ControlPlane struct {
 	dir      string
 	port     int
 	etcdPort int
+	kwokPort int
 	pki      pki
 	admin    identity
 	api      client
+	relay    *relay // nil until it is started
 
 	done chan struct{}
 	stop func() error
@@ -50,6 +52,9 @@ type ControlPlane struct {
 func (cp *ControlPlane) URL() string { return fmt.Sprintf("https://127.0.0.1:%d", cp.port) }
 
 func (cp *ControlPlane) etcdURL() string { return fmt.Sprintf("http://127.0.0.1:%d", cp.etcdPort) }
+
+// kwokURL is where kwok finds the API server.
+func (cp *ControlPlane) kwokURL() string { return fmt.Sprintf("https://127.0.0.1:%d", cp.kwokPort) }
 
 func (cp *ControlPlane) file(name string) string { return filepath.Join(cp.dir, name) }
 
@@ -139,6 +144,9 @@ func (cp *ControlPlane) shutdown() error {
 		group.Wait()
 		errs = append(errs, results...)
 		rest = rest[:first]
+	}
+	if cp.relay != nil {
+		errs = append(errs, cp.relay.stop())
 	}
 	return errors.Join(append(errs, cp.removeData())...)
 }

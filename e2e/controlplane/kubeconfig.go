@@ -46,15 +46,15 @@ func writeTokens(file string, ids map[string]identity) error {
 	return nil
 }
 
-// kubeconfig returns the access of one identity, self-contained.
-func (cp *ControlPlane) kubeconfig(id identity) (*api.Config, error) {
+// kubeconfig returns the access of one identity to an address of the API server, self-contained.
+func (cp *ControlPlane) kubeconfig(server string, id identity) (*api.Config, error) {
 	ca, err := os.ReadFile(cp.pki.file("ca.crt"))
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	const name = KubectlContext
 	config := api.NewConfig()
-	config.Clusters[name] = &api.Cluster{Server: cp.URL(), CertificateAuthorityData: ca}
+	config.Clusters[name] = &api.Cluster{Server: server, CertificateAuthorityData: ca}
 	config.AuthInfos[name] = &api.AuthInfo{Token: id.token}
 	config.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}
 	config.CurrentContext = name
@@ -63,7 +63,11 @@ func (cp *ControlPlane) kubeconfig(id identity) (*api.Config, error) {
 
 func (cp *ControlPlane) writeKubeconfigs(ids map[string]identity) error {
 	for name, id := range ids {
-		config, err := cp.kubeconfig(id)
+		server := cp.URL()
+		if name == Kwok {
+			server = cp.kwokURL()
+		}
+		config, err := cp.kubeconfig(server, id)
 		if err != nil {
 			return err
 		}
@@ -94,7 +98,7 @@ func (cp *ControlPlane) Kubeconfig() string { return cp.kubeconfigFile(admin) }
 //
 // https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/
 func (cp *ControlPlane) KubeconfigAs(user string, groups ...string) (string, error) {
-	config, err := cp.kubeconfig(cp.admin)
+	config, err := cp.kubeconfig(cp.URL(), cp.admin)
 	if err != nil {
 		return "", err
 	}

@@ -63,11 +63,11 @@ func startOnce(ctx context.Context, assets Assets, opts Options) (*ControlPlane,
 
 // prepare makes the data directory and everything in it.
 func prepare(assets Assets, opts Options) (*ControlPlane, error) {
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	cp := &ControlPlane{assets: assets, port: ports[0], etcdPort: ports[1], done: make(chan struct{})}
+	cp := &ControlPlane{assets: assets, port: ports[0], etcdPort: ports[1], kwokPort: ports[2], done: make(chan struct{})}
 	cp.stop = sync.OnceValue(cp.shutdown)
 	if opts.Dir == "" {
 		cp.dir, err = os.MkdirTemp("", "otelier-")
@@ -94,6 +94,10 @@ func (cp *ControlPlane) bringUp(ctx context.Context, nodes int) error {
 		return err
 	}
 	if err := until(ctx, APIServer, cp.processes, cp.api.ready); err != nil {
+		return err
+	}
+	var err error
+	if cp.relay, err = startRelay(fmt.Sprintf("127.0.0.1:%d", cp.kwokPort), cp.URL(), cp.pki); err != nil {
 		return err
 	}
 	if err := cp.launch(cp.controllerManager(), cp.scheduler(), cp.kwok()); err != nil {

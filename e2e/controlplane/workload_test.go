@@ -49,6 +49,7 @@ func TestCluster(t *testing.T) {
 	t.Run("nodes can be scheduled to", func(t *testing.T) { testNodes(t, cp) })
 	t.Run("deployment", func(t *testing.T) { testDeployment(t, cp) })
 	t.Run("stateful set with claims", func(t *testing.T) { testStatefulSet(t, cp) })
+	t.Run("what could not be stored is tried again", func(t *testing.T) { testNotStored(t, cp) })
 	t.Run("frozen component", func(t *testing.T) { testFreeze(t, cp) })
 	t.Run("permissions of another user", func(t *testing.T) { testImpersonation(t, cp) })
 	t.Run("audit", func(t *testing.T) { testAudit(t, cp) })
