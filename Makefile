@@ -41,14 +41,16 @@ test: check-tools check-race assets ## Run all tests, with the race detector, ag
 	go test -race -v -run '^TestFaults$$' ./reconcile | grep -v '^=== '
 	go -C hack/crdgen test ./...
 	@# -count=1: the cache of test results does not see what changes outside of the module.
-	go -C e2e test -race -count=1 -timeout 30m ./...
+	go -C e2e test -race -count=1 -timeout 30m $$(go -C e2e list ./... | grep -v /targets$$)
+	@# By itself and with -v, because it says for how long nobody has scraped what.
+	go -C e2e test -race -count=1 -timeout 30m -v ./targets | grep -v '^ *=== '
 
 .PHONY: unit
 unit: check-race ## Run only the tests that need no control plane.
 	go test -race ./...
 
 .PHONY: assets
-assets: check-tools ## Build the programs of the control plane, unless they are there.
+assets: check-tools ## Build the programs of the control plane and a collector, unless they are there.
 	@go -C e2e run ./cmd/cluster --assets-only
 
 .PHONY: lint

@@ -29,12 +29,13 @@ const (
 )
 
 type cli struct {
-	Run     runCmd     `cmd:"" help:"Run the operator."`
-	Diff    diffCmd    `cmd:"" help:"Show what the operator would change in the cluster, and change nothing."`
-	Render  renderCmd  `cmd:"" help:"Print the objects that collectors give rise to, without a cluster."`
-	CRDs    crdsCmd    `cmd:"" name:"crds" help:"Print the CustomResourceDefinitions: otelier crds | kubectl apply --server-side -f -"`
-	Install installCmd `cmd:"" help:"Print one manifest that installs the operator: otelier install | kubectl apply --server-side -f -"`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Run      runCmd      `cmd:"" help:"Run the operator."`
+	Diff     diffCmd     `cmd:"" help:"Show what the operator would change in the cluster, and change nothing."`
+	Allocate allocateCmd `cmd:"" help:"Share scrape targets out among collectors."`
+	Render   renderCmd   `cmd:"" help:"Print the objects that collectors give rise to, without a cluster."`
+	CRDs     crdsCmd     `cmd:"" name:"crds" help:"Print the CustomResourceDefinitions: otelier crds | kubectl apply --server-side -f -"`
+	Install  installCmd  `cmd:"" help:"Print one manifest that installs the operator: otelier install | kubectl apply --server-side -f -"`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	Log logFlags `embed:"" prefix:"log-" group:"Logging"`
 }
@@ -48,6 +49,7 @@ type renderFlags struct {
 	CollectorImage    string   `help:"Image of collectors whose spec has none." default:"${collectorImage}" placeholder:"IMAGE"`
 	AnnotationsFilter []string `help:"Annotations of a collector that are not copied to its objects, as regular expressions." default:"${annotationsFilter}" placeholder:"REGEXP" sep:"none"`
 	LabelsFilter      []string `help:"Labels of a collector that are not copied to its objects, as regular expressions." placeholder:"REGEXP" sep:"none"`
+	AllocatorURL      string   `help:"Where collectors with a target allocator reach it: the operator's own Service." default:"${allocatorURL}" placeholder:"URL"`
 }
 
 // streams are what commands read from and write to.
@@ -77,7 +79,10 @@ func run(ctx context.Context, args []string, io streams) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(io.out, io.err),
 		kong.Exit(func(code int) { exited = code }),
-		kong.Vars{"collectorImage": defaultCollectorImage, "operatorImage": defaultOperatorImage + ":" + version, "annotationsFilter": crds.AnnotationsFilter},
+		kong.Vars{
+			"collectorImage": defaultCollectorImage, "operatorImage": defaultOperatorImage + ":" + version, "annotationsFilter": crds.AnnotationsFilter,
+			"allocatorURL": crds.AllocatorURL(crds.DefaultNamespace), "namespace": crds.DefaultNamespace,
+		},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(io),
 	)
 	if err != nil {

@@ -58,23 +58,23 @@ func TestInstall(t *testing.T) {
 	}{
 		{
 			name: "by default", namespace: "otelier-system", image: "ghcr.io/otelier/otelier:dev", replicas: 1,
-			vars: "OTELIER_LOG_FORMAT=json",
+			vars: "OTELIER_ALLOCATOR_URL=http://otelier.otelier-system.svc:80 OTELIER_LOG_FORMAT=json",
 		},
 		{
 			name:      "all flags",
 			args:      []string{"-n", "telemetry", "--image=localhost:5000/otelier@sha256:0123", "--replicas=2", "--namespaces=a,b", "--collector-image=c:1"},
 			namespace: "telemetry", image: "localhost:5000/otelier@sha256:0123", replicas: 2, watch: []string{"a", "b"},
-			vars: "OTELIER_COLLECTOR_IMAGE=c:1 OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=a,b",
+			vars: "OTELIER_ALLOCATOR_URL=http://otelier.telemetry.svc:80 OTELIER_COLLECTOR_IMAGE=c:1 OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=a,b",
 		},
 		{
 			name:      "names that YAML takes for something else",
 			args:      []string{"-n", "123", "--namespaces=1e3", "--namespaces=null", "--image=true"},
 			namespace: "123", image: "true", replicas: 1, watch: []string{"1e3", "null"},
-			vars: "OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=1e3,null",
+			vars: "OTELIER_ALLOCATOR_URL=http://otelier.123.svc:80 OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=1e3,null",
 		},
 		{
 			name: "by environment", env: map[string]string{"OTELIER_NAMESPACE": "x", "OTELIER_IMAGE": "y", "OTELIER_REPLICAS": "0", "OTELIER_NAMESPACES": "a"},
-			namespace: "x", image: "y", replicas: 0, watch: []string{"a"}, vars: "OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=a",
+			namespace: "x", image: "y", replicas: 0, watch: []string{"a"}, vars: "OTELIER_ALLOCATOR_URL=http://otelier.x.svc:80 OTELIER_LOG_FORMAT=json OTELIER_NAMESPACES=a",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -100,6 +100,93 @@ func TestInstall(t *testing.T) {
 				t.Errorf("environment %q, want %q", got, c.vars)
 			}
 		})
+	}
+}
+
+// TestInstallRightsOfDiscovery leaves out rights, in all namespaces and in some.
+func TestInstallRightsOfDiscovery(t *testing.T) {
+	for _, c := range []struct {
+		args, want, none string
+	}{
+		{"", "servicemonitors endpointslices ingresses nodes secrets", ""},
+		{"--no-secrets", "servicemonitors endpointslices ingresses nodes", "secrets"},
+		{"--no-discovery", "", "servicemonitors endpointslices ingresses nodes secrets"},
+		{"--namespaces=a", "servicemonitors endpointslices ingresses secrets", "nodes storageclasses"},
+		{"--namespaces=a --no-secrets", "servicemonitors endpointslices", "nodes secrets"},
+		{"--namespaces=a --no-discovery", "", "servicemonitors secrets"},
+	} {
+		code, out, stderr := otelier(t, "", append([]string{"install"}, strings.Fields(c.args)...)...)
+		if code != exitOK {
+			t.Fatalf("%s: exit %d: %s", c.args, code, stderr)
+		}
+		granted := map[string]bool{}
+		for _, o := range parse(t, out) {
+			rules, _, _ := unstructured.NestedSlice(o.Object, "rules")
+			for _, rule := range rules {
+				resources, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "resources")
+				for _, r := range resources {
+					granted[r] = true
+				}
+			}
+		}
+		for r := range strings.FieldsSeq(c.want) {
+			if !granted[r] {
+				t.Errorf("install %s does not grant %s", c.args, r)
+			}
+		}
+		for r := range strings.FieldsSeq(c.none) {
+			if granted[r] {
+				t.Errorf("install %s grants %s", c.args, r)
+			}
+		}
+	}
+}
+
+// TestInstallLeadsCollectorsToTheAllocator follows the URL that collectors get, to the Service, and on to the container's port.
+func TestInstallLeadsCollectorsToTheAllocator(t *testing.T) {
+	_, out, _ := otelier(t, "", "install", "-n", "telemetry")
+	objects := parse(t, out)
+	service := find(t, objects, "Service", "telemetry", crds.AllocatorService)
+	ports, _, _ := unstructured.NestedSlice(service.Object, "spec", "ports")
+	port, _ := ports[0].(map[string]any)
+	if url := fmt.Sprintf("http://%s.%s.svc:%v", service.GetName(), service.GetNamespace(), port["port"]); url != crds.AllocatorURL("telemetry") {
+		t.Errorf("the Service is at %s, collectors ask %s", url, crds.AllocatorURL("telemetry"))
+	}
+	selector, _, _ := unstructured.NestedStringMap(service.Object, "spec", "selector")
+	deployment := find(t, objects, "Deployment", "telemetry", "otelier")
+	labels, _, _ := unstructured.NestedStringMap(deployment.Object, "spec", "template", "metadata", "labels")
+	for k, v := range selector {
+		if labels[k] != v {
+			t.Errorf("the Service selects %s=%s, pods have %q", k, v, labels[k])
+		}
+	}
+	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
+	containerPorts, _, _ := unstructured.NestedSlice(containers[0].(map[string]any), "ports")
+	if !slices.ContainsFunc(containerPorts, func(p any) bool {
+		return p.(map[string]any)["name"] == port["targetPort"] && p.(map[string]any)["containerPort"] == int64(crds.AllocatorContainerPort)
+	}) {
+		t.Errorf("the Service leads to port %v, the container has %v", port["targetPort"], containerPorts)
+	}
+}
+
+func TestAllocatorURL(t *testing.T) {
+	const in = "render/testdata/allocation-monitors-alone/in.yaml"
+	code, out, stderr := otelier(t, "", "render", "-f", in, "--allocator-url=https://targets.example.com:8443/a/")
+	if want := "endpoint: https://targets.example.com:8443/a/pools/monitoring/simplest\n"; code != exitOK || !strings.Contains(out, want) {
+		t.Errorf("exit %d, stderr %q, no %q in\n%s", code, stderr, want, out)
+	}
+	for _, bad := range []string{"", "targets:80", "ftp://x", "http://", "http://${env:X}"} {
+		if code, _, stderr := otelier(t, "", "render", "-f", in, "--allocator-url="+bad); code != exitUsage || !strings.Contains(stderr, "--allocator-url") {
+			t.Errorf("%q: exit %d, stderr %q", bad, code, stderr)
+		}
+	}
+}
+
+func TestRenderTellsOfJobsThatAreWithheld(t *testing.T) {
+	code, _, stderr := otelier(t, "", "render", "-f", "render/testdata/allocation-environment/in.yaml")
+	const want = "warning: spec.config.receivers.prometheus.config.scrape_configs[1]: spec.env sets PASSWORD to what is only known in the pod; no collector scrapes it\n"
+	if code != exitOK || !strings.Contains(stderr, want) {
+		t.Errorf("exit %d, no %q in stderr:\n%s", code, want, stderr)
 	}
 }
 
@@ -333,8 +420,11 @@ func TestRenderLargeConfig(t *testing.T) {
 }
 
 func TestRenderUnsupportedFields(t *testing.T) {
-	code, _, stderr := otelier(t, "", "render", "-f", "render/testdata/fields-for-later/in.yaml")
-	for _, path := range []string{"httpRoute", "ingress", "networkPolicy", "observability.metrics.enableMetrics", "targetAllocator"} {
+	code, _, stderr := otelier(t, "", "render", "-f", "render/testdata/fields-for-later/in.yaml", "-f", "render/testdata/allocation-every-field/in.yaml")
+	for _, path := range []string{
+		"httpRoute", "ingress", "networkPolicy", "observability.metrics.enableMetrics",
+		"targetAllocator.replicas", "targetAllocator.image", "targetAllocator.mtls",
+	} {
 		if want := "warning: spec." + path + ": set, but not acted on by this version\n"; !strings.Contains(stderr, want) {
 			t.Errorf("stderr has no %q:\n%s", want, stderr)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -49,16 +50,19 @@ func (c *crdsCmd) Run(ctx context.Context, io streams) error {
 }
 
 type installCmd struct {
-	Namespace      string   `help:"Namespace to make and to run in." default:"otelier-system" short:"n"`
+	Namespace      string   `help:"Namespace to make and to run in." default:"${namespace}" short:"n"`
 	Image          string   `help:"Image of the operator." default:"${operatorImage}" placeholder:"IMAGE"`
 	Replicas       int      `help:"Replicas of the operator: one works, the others stand by." default:"1"`
 	Namespaces     []string `help:"Namespaces whose collectors are worked on, and the only ones in which rights are granted; all by default." placeholder:"NAMESPACE"`
 	CollectorImage string   `help:"Image of collectors whose spec has none." placeholder:"IMAGE"`
+	Discovery      bool     `help:"Grant what finding targets takes: reading monitors, namespaces, nodes, Services, their endpoints and Ingresses." default:"true" negatable:""`
+	Secrets        bool     `help:"Grant reading Secrets, for monitors that refer to some." default:"true" negatable:""`
 }
 
 func (c *installCmd) Run(io streams) error {
 	out, err := crds.Install(crds.InstallOptions{
 		Namespace: c.Namespace, Image: c.Image, Replicas: c.Replicas, Watch: c.Namespaces, CollectorImage: c.CollectorImage,
+		Discovery: c.Discovery, Secrets: c.Secrets,
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("install manifest: %w", err)}
@@ -146,6 +150,15 @@ func (c *renderCmd) render(
 			result.Warnings = append(result.Warnings, path+": set, but not acted on by this version")
 		}
 	}
+	pools, poolErr := render.Pools(collector, options)
+	if err == nil {
+		err = poolErr
+	}
+	for _, p := range pools {
+		for _, w := range p.Withheld {
+			result.Warnings = append(result.Warnings, w.Message+"; no collector scrapes it")
+		}
+	}
 	return result, err
 }
 
@@ -155,7 +168,10 @@ func say(io streams, format string, args ...any) {
 
 // options compiles the flags. env is what the operator passes on from its own environment.
 func (f renderFlags) options(env map[string]string) (render.Options, error) {
-	out := render.Options{Image: f.CollectorImage, Env: env}
+	out := render.Options{Image: f.CollectorImage, Env: env, AllocatorURL: strings.TrimSuffix(f.AllocatorURL, "/")}
+	if u, err := url.Parse(f.AllocatorURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(f.AllocatorURL, "$") {
+		return out, usageError{fmt.Errorf("--allocator-url: got %q, want a URL such as %s", f.AllocatorURL, crds.AllocatorURL(crds.DefaultNamespace))}
+	}
 	for _, list := range []struct {
 		flag string
 		from []string

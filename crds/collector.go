@@ -98,12 +98,13 @@ type Spec struct {
 
 	Observability *Observability `json:"observability,omitempty"`
 
+	TargetAllocator *TargetAllocator `json:"targetAllocator,omitempty"` // see Allocation
+
 	// Fields that are accepted, but not acted on yet: see UnsupportedFields. Only what other parts must know is typed.
-	Autoscaler      *Autoscaler    `json:"autoscaler,omitempty"`
-	TargetAllocator map[string]any `json:"targetAllocator,omitempty"`
-	Ingress         map[string]any `json:"ingress,omitempty"`
-	HTTPRoute       map[string]any `json:"httpRoute,omitempty"`
-	NetworkPolicy   map[string]any `json:"networkPolicy,omitempty"`
+	Autoscaler    *Autoscaler    `json:"autoscaler,omitempty"`
+	Ingress       map[string]any `json:"ingress,omitempty"`
+	HTTPRoute     map[string]any `json:"httpRoute,omitempty"`
+	NetworkPolicy map[string]any `json:"networkPolicy,omitempty"`
 }
 
 // Port is a port of the Services, and of the container, beyond those that the configuration opens.
@@ -160,7 +161,6 @@ type ObservabilityMetrics struct {
 // UnsupportedFields lists, by path, what the spec sets and this version does not act on.
 func (s *Spec) UnsupportedFields() []string {
 	var out []string
-	on := func(m map[string]any, key string) bool { v, ok := m[key].(bool); return ok && v }
 	if s.Autoscaler != nil {
 		out = append(out, "spec.autoscaler")
 	}
@@ -179,8 +179,11 @@ func (s *Spec) UnsupportedFields() []string {
 	if s.Observability != nil && s.Observability.Metrics != nil && s.Observability.Metrics.EnableMetrics {
 		out = append(out, "spec.observability.metrics.enableMetrics")
 	}
-	if on(s.TargetAllocator, "enabled") {
-		out = append(out, "spec.targetAllocator")
-	}
-	return out
+	return append(out, s.TargetAllocator.unsupported()...)
+}
+
+// on tells whether a boolean in a structure is true.
+func on(m map[string]any, key string) bool {
+	v, ok := m[key].(bool)
+	return ok && v
 }

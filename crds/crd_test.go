@@ -19,7 +19,7 @@ func TestSpecAndSchemaAgree(t *testing.T) {
 	// and what is not read from there.
 	apart := []string{
 		"spec.config", "spec.minReplicas", "spec.maxReplicas", "spec.updateStrategy",
-		"spec.observability.metrics.DisablePrometheusAnnotations",
+		"spec.observability.metrics.DisablePrometheusAnnotations", "spec.targetAllocator.observability.metrics.DisablePrometheusAnnotations",
 		"status.messages", "status.replicas", "status.inventory",
 	}
 	for _, version := range readCRD(t).Spec.Versions {
@@ -148,7 +148,10 @@ func TestUnsupportedFields(t *testing.T) {
 		`{config: a, maxReplicas: 3}`:    "spec.autoscaler",
 		`{config: {}, mode: sidecar}`:    "spec.mode: sidecar",
 		`{config: {}, autoscaler: null}`: "",
-		`{config: {}, targetAllocator: {enabled: true}, networkPolicy: {enabled: true}, httpRoute: {enabled: true}, ingress: {type: ingress}, observability: {metrics: {enableMetrics: true}}}`: "spec.httpRoute spec.ingress spec.networkPolicy spec.observability.metrics.enableMetrics spec.targetAllocator",
+		`{config: {}, targetAllocator: {enabled: true, replicas: 1, resources: {}, env: [], observability: {metrics: {}}, mtls: {enabled: false}}}`:                                             "",
+		`{config: {}, targetAllocator: {image: a, replicas: 2, mtls: {enabled: true}}}`:                                                                                                         "",
+		`{config: {}, targetAllocator: {enabled: true, image: a, replicas: 0, mtls: {enabled: true}}}`:                                                                                          "spec.targetAllocator.image spec.targetAllocator.mtls spec.targetAllocator.replicas",
+		`{config: {}, targetAllocator: {enabled: true}, networkPolicy: {enabled: true}, httpRoute: {enabled: true}, ingress: {type: ingress}, observability: {metrics: {enableMetrics: true}}}`: "spec.httpRoute spec.ingress spec.networkPolicy spec.observability.metrics.enableMetrics",
 	} {
 		c, err := Decode(object(t, VersionV1Beta1, spec))
 		if err != nil {

@@ -31,6 +31,10 @@ type InstallOptions struct {
 	Watch []string
 	// CollectorImage is for collectors whose spec has none; the operator's default when empty.
 	CollectorImage string
+	// Discovery grants what finding targets takes: reading monitors and what they look for.
+	Discovery bool
+	// Secrets grants reading those that monitors refer to. Without Discovery it grants nothing.
+	Secrets bool
 }
 
 // check names what would not make a valid manifest.
@@ -66,6 +70,13 @@ func Install(o InstallOptions) ([]byte, error) {
 		Lease, DryRunLease string
 		Group              string
 		Kinds              []OwnedKind
-	}{o, Program, string(collectorCRD), LeaseName, DryRunLeaseName, Group, OwnedKinds()})
+
+		Allocator, AllocatorURL                       string
+		AllocatorPortName, AllocatorContainerPortName string
+		AllocatorPort, AllocatorContainerPort         int
+	}{
+		o, Program, string(collectorCRD), LeaseName, DryRunLeaseName, Group, OwnedKinds(),
+		AllocatorService, AllocatorURL(o.Namespace), AllocatorPortName, AllocatorContainerPortName, AllocatorPort, AllocatorContainerPort,
+	})
 	return out.Bytes(), err
 }

@@ -2,6 +2,7 @@ package crds
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -82,6 +83,20 @@ const (
 	AnnotationServingCertSecret = "service.beta.openshift.io/serving-cert-secret-name"
 )
 
+// Annotations about sharing targets out, for what spec.targetAllocator has no field for. But for the weight they are on collectors, and
+// not copied to their objects: what they say is not read in the pods.
+const (
+	// AnnotationTargetWeight on a pod, or on a ServiceMonitor, PodMonitor, Probe or ScrapeConfig, is what one of its targets weighs when
+	// they are shared out: a whole number from 1, which is the default.
+	AnnotationTargetWeight = "otelier.io/target-weight"
+	// AnnotationTolerance is by how much a pod may exceed its fair share, as a fraction or in percent: 0.05 or 5%. Default 0.
+	AnnotationTolerance = "otelier.io/allocation-tolerance"
+	// AnnotationMaxTargets is how many targets a pod gets at most: a whole number from 1. Default no limit.
+	AnnotationMaxTargets = "otelier.io/max-targets-per-collector"
+	// AnnotationZones is "true" when pods are to get the targets of their own zone first. Default "false".
+	AnnotationZones = "otelier.io/allocation-zones"
+)
+
 // AnnotationsFilter matches annotations that tools keep on a collector's manifest for themselves. Copied to pods they would
 // make them roll whenever the tool runs.
 const AnnotationsFilter = `^(kubectl\.kubernetes\.io/last-applied-configuration$|argocd\.argoproj\.io/|reconcile\.fluxcd\.io/|meta\.helm\.sh/)`
@@ -110,6 +125,30 @@ const (
 	ModeStatefulSet = "statefulset"
 	ModeSidecar     = "sidecar"
 )
+
+// Values of spec.targetAllocator.allocationStrategy.
+const (
+	StrategyLeastWeighted     = "least-weighted"
+	StrategyConsistentHashing = "consistent-hashing" // the default
+	StrategyPerNode           = "per-node"
+)
+
+// FilterRelabelConfig is the value of spec.targetAllocator.filterStrategy with which targets that relabelling drops are left out.
+const FilterRelabelConfig = "relabel-config"
+
+// The allocator's address: a Service of the operator's own namespace.
+const (
+	AllocatorService           = Program
+	AllocatorPort              = 80
+	AllocatorPortName          = "targetallocation" // the Service's; too long for a container's
+	AllocatorContainerPort     = 8081
+	AllocatorContainerPortName = "targets"
+	// DefaultNamespace is where the operator is installed unless it is told otherwise.
+	DefaultNamespace = "otelier-system"
+)
+
+// Receivers of Prometheus targets in a collector's configuration: the type, and the ID of the one that has no name.
+const ReceiverPrometheus = "prometheus"
 
 // Values of spec.managementState.
 const (
@@ -162,6 +201,28 @@ func SelectorLabels(namespace, name string) map[string]string {
 // OwnedSelector matches, server-side, every object that the operator may own.
 func OwnedSelector() string {
 	return fmt.Sprintf("%s=%s,%s=%s", LabelManagedBy, ManagedBy, LabelComponent, ComponentCollector)
+}
+
+// AllocatorURL is where collectors reach the allocator of an operator that is installed in namespace.
+func AllocatorURL(namespace string) string {
+	return fmt.Sprintf("http://%s.%s.svc:%d", AllocatorService, namespace, AllocatorPort)
+}
+
+// PoolName names one of a collector's pools of targets within its namespace. A collector has a pool for each of its prometheus
+// receivers: its main one has the collector's name, that of another receiver "prometheus/x" is "NAME:x". Names of collectors have no colon.
+func PoolName(name, receiver string, main bool) string {
+	if main {
+		return name
+	}
+	if _, x, ok := strings.Cut(receiver, "/"); ok {
+		receiver = x
+	}
+	return name + ":" + receiver
+}
+
+// PoolPath is the path below the allocator's address at which it serves a pool, percent-encoded and without a slash at its end.
+func PoolPath(namespace, pool string) string {
+	return "/pools/" + url.PathEscape(namespace) + "/" + url.PathEscape(pool)
 }
 
 // objectName is the incumbent's naming rule (its internal/naming), kept exact so that an existing fleet is taken over in

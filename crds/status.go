@@ -28,6 +28,17 @@ const (
 	ConditionClaimsNotExpanded = "ClaimsNotExpanded"
 	// ConditionConfigWarning is true while the configuration is used but holds something that is probably not meant.
 	ConditionConfigWarning = "ConfigWarning"
+	// ConditionMonitorsInvalid is true while monitors that are selected are left out because there is something wrong with them. It
+	// names them.
+	ConditionMonitorsInvalid = "MonitorsInvalid"
+	// ConditionJobsWithheld is true while scrape jobs are not given to the collectors because that would do harm or could not work: a
+	// secret that would go over an open channel, or a value that is only known in the pod. It names them.
+	ConditionJobsWithheld = "JobsWithheld"
+	// ConditionTargetsUnassigned is true while there are targets that no collector scrapes. It says how many, and why.
+	ConditionTargetsUnassigned = "TargetsUnassigned"
+	// ConditionDiscoveryIncomplete is true while targets are looked for in vain: a resource that is not installed or may not be read, or a
+	// service discovery that does not answer. It names them.
+	ConditionDiscoveryIncomplete = "DiscoveryIncomplete"
 )
 
 // Reasons of conditions and Events.
@@ -58,9 +69,32 @@ const (
 	ReasonFieldTakenBack = "FieldTakenBack"
 	// ReasonReplaced is that of the Event which says why an object is made anew.
 	ReasonReplaced = "Replaced"
+	// Of ConditionMonitorsInvalid.
+	ReasonMonitorInvalid = "MonitorInvalid"
+	ReasonSecretMissing  = "SecretMissing" // or a ConfigMap, or a key in one
+	ReasonSecretDenied   = "SecretDenied"  // of a namespace that prometheusCR.secretNamespaces leaves out, or that may not be read
+	ReasonFileDenied     = "FileDenied"    // prometheusCR.denyFSAccessThroughSMs
+	// Of ConditionJobsWithheld.
+	ReasonInsecureChannel   = "InsecureChannel"   // a secret, and nothing that would protect it
+	ReasonValueUnknown      = "ValueUnknown"      // ${...} that is only known in the pod
+	ReasonFileUnreachable   = "FileUnreachable"   // service discovery would need a file of the pod
+	ReasonJobInvalid        = "JobInvalid"        // not what Prometheus reads
+	ReasonJobNameTaken      = "JobNameTaken"      // by another job of the pool
+	ReasonDiscoveryNotBuilt = "DiscoveryNotBuilt" // a service discovery that this program was built without
+	// Of ConditionTargetsUnassigned.
+	ReasonNoCollectors      = "NoCollectors"
+	ReasonMaxTargetsReached = "MaxTargetsReached"
+	// Of ConditionDiscoveryIncomplete.
+	ReasonNotInstalled = "NotInstalled" // a CustomResourceDefinition
+	ReasonNotReported  = "NotReported"  // a service discovery
 	// ReasonPlanned is that of the Event with which an operator that only observes says what it would do.
 	ReasonPlanned = "Planned"
 )
+
+// DiscoveryConditions are the types of conditions about a collector's targets. All are only there while they are true.
+func DiscoveryConditions() []string {
+	return []string{ConditionDiscoveryIncomplete, ConditionJobsWithheld, ConditionMonitorsInvalid, ConditionTargetsUnassigned}
+}
 
 // Status is the status of an OpenTelemetryCollector.
 type Status struct {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -46,6 +47,13 @@ type Options struct {
 	Elected <-chan struct{}
 	// DryRun plans and says what would be done, in the log, in metrics and in Events, and does nothing else.
 	DryRun bool
+	// Conditions are what others have to say about a collector in its status, such as what becomes of its targets; nil for nothing. It
+	// is asked at each pass, and must be quick; Enqueue brings about a pass when the answer has changed.
+	Conditions Conditions
+	// Replicas is told how many pods a workload is to have right before that is applied, so that a pod has nothing to do any more when
+	// it goes; nil for nobody. It is told of each number that is new, at a first creation too, and not of what others set. What is
+	// applied may be refused: what the workload says then counts again.
+	Replicas func(collector types.NamespacedName, replicas int32)
 	// ProgressDeadline is how long a rollout may make no progress before it is stalled; default 10 minutes.
 	ProgressDeadline time.Duration
 
@@ -55,6 +63,10 @@ type Options struct {
 	Clock    clock.WithTicker
 	Log      *slog.Logger
 }
+
+// Conditions returns the conditions of a collector that are true now, of the types crds.DiscoveryConditions only, with Type, Reason and
+// Message set. Where known is false nothing is known yet, as after a start: what the status says of them stays.
+type Conditions func(collector types.NamespacedName) (conditions []metav1.Condition, known bool)
 
 // Controller keeps the objects and the status of collectors what they should be.
 type Controller struct {
@@ -81,7 +93,7 @@ func New(dyn dynamic.Interface, md metadata.Interface, o Options) (*Controller, 
 func newEngine(s store, o Options) *engine {
 	return &engine{
 		store: s, cluster: o.Cluster, planner: o.Planner, recorder: o.Recorder, metrics: newMetrics(o.Registry), clock: o.Clock, log: o.Log,
-		observe: o.DryRun, deadline: cmp.Or(o.ProgressDeadline, defaultProgressDeadline),
+		conditions: o.Conditions, replicas: o.Replicas, observe: o.DryRun, deadline: cmp.Or(o.ProgressDeadline, defaultProgressDeadline),
 		memory: map[types.NamespacedName]*memory{}, working: map[types.NamespacedName]*workLock{},
 	}
 }
@@ -89,6 +101,11 @@ func newEngine(s store, o Options) *engine {
 // Ready tells whether everything that is watched has been listed once.
 func (c *Controller) Ready() bool {
 	return c.synced.Load()
+}
+
+// Enqueue brings about a pass over a collector.
+func (c *Controller) Enqueue(collector types.NamespacedName) {
+	c.queue.Add(collector)
 }
 
 // Run watches and reconciles until ctx ends, and returns when all it started has stopped.

@@ -40,6 +40,9 @@ type engine struct {
 	observe  bool          // plan, and change nothing
 	deadline time.Duration // of rollouts without progress
 
+	conditions Conditions                        // of others; may be nil
+	replicas   func(types.NamespacedName, int32) // tells others; may be nil
+
 	noClasses atomic.Bool // storage classes may not be read: that was tried once
 
 	mu      sync.Mutex
@@ -158,6 +161,10 @@ func (p *pass) finish(ctx context.Context, ids []ID) (time.Duration, error) {
 	o := &p.observed
 	o.collector = p.collector
 	o.inventory = p.inventory()
+	o.foreignKnown = true
+	if p.conditions != nil {
+		o.foreign, o.foreignKnown = p.conditions(p.key())
+	}
 	o.health = health(evidence{
 		ids: ids, live: p.live, pods: p.store.pods(p.collector), claims: p.store.claims(p.collector), crashing: crashing(p.collector),
 	})

@@ -51,7 +51,8 @@ func eventType(was *metav1.Condition, now metav1.Condition) string {
 		if !same || news && was.Message != now.Message {
 			return corev1.EventTypeWarning
 		}
-	case crds.ConditionNotConverging, crds.ConditionClaimsNotExpanded:
+	case crds.ConditionNotConverging, crds.ConditionClaimsNotExpanded, crds.ConditionMonitorsInvalid, crds.ConditionJobsWithheld,
+		crds.ConditionTargetsUnassigned, crds.ConditionDiscoveryIncomplete:
 		if !same {
 			return corev1.EventTypeWarning
 		}

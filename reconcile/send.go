@@ -17,6 +17,7 @@ const maxReplans = 3
 // returned, without an error, when that finds nothing to do.
 func (p *pass) send(ctx context.Context, c *Change) (*unstructured.Unstructured, error) {
 	for range maxReplans {
+		p.tellReplicas(c)
 		got, err := p.cluster.Apply(ctx, atVersion(c), false)
 		if !apierrors.IsConflict(err) || c.base == nil || c.Live == nil {
 			return got, err
@@ -34,7 +35,25 @@ func (p *pass) send(ctx context.Context, c *Change) (*unstructured.Unstructured,
 		}
 		*c = again
 	}
+	p.tellReplicas(c)
 	return p.cluster.Apply(ctx, atVersion(c), false)
+}
+
+// tellReplicas says how many pods a workload is about to have, if that is new.
+func (p *pass) tellReplicas(c *Change) {
+	if p.replicas == nil || c.stage != crds.StageWorkload {
+		return
+	}
+	want, set, _ := unstructured.NestedInt64(c.Want.Object, "spec", "replicas")
+	if !set {
+		return
+	}
+	if c.Live != nil {
+		if live, ok, _ := unstructured.NestedInt64(c.Live.Object, "spec", "replicas"); ok && live == want {
+			return
+		}
+	}
+	p.replicas(p.key(), int32(want)) //nolint:gosec // the renderer has it from an int32
 }
 
 // atVersion is the intent for the version of the object that was planned with. Claims and pods are bound by their UID: of those only what

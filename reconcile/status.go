@@ -27,6 +27,9 @@ type observation struct {
 	inventory   []crds.InventoryEntry      // of what belongs to the collector
 	planned     bool                       // there was a plan; without one, what the last one noted still holds
 	notes       []Note                     // of the plan, about what stays as it is although the spec says otherwise
+	// foreign are the conditions that others found to be true; without foreignKnown what the status says of them still holds.
+	foreign      []metav1.Condition
+	foreignKnown bool
 	// notConverging names the fields that don't stay what was applied; empty when they do.
 	notConverging string
 	// held are the changes that were not made because they had been made too often.
@@ -88,6 +91,12 @@ func buildStatus(o observation, now time.Time) crds.Status {
 			on(string(kind), text != "", reason, text)
 		}
 	}
+	if o.foreignKnown {
+		for _, kind := range crds.DiscoveryConditions() {
+			is, reason, message := foreignCondition(o.foreign, kind)
+			on(kind, is, reason, message)
+		}
+	}
 	slices.SortFunc(out.Conditions, func(a, b metav1.Condition) int { return strings.Compare(a.Type, b.Type) })
 	return out
 }
@@ -95,6 +104,15 @@ func buildStatus(o observation, now time.Time) crds.Status {
 // stopped tells whether a rollout has stopped for too long. What is paused is not our doing.
 func (o observation) stopped() bool {
 	return o.deadlineExceeded && !o.paused && o.health.Status == status.InProgressStatus && !o.health.Waiting
+}
+
+// foreignCondition is the one of a type that others found to be true. A reason is required by the schema.
+func foreignCondition(conditions []metav1.Condition, kind string) (is bool, reason, message string) {
+	c := meta.FindStatusCondition(conditions, kind)
+	if c == nil {
+		return false, "", ""
+	}
+	return true, cmp.Or(c.Reason, kind), c.Message
 }
 
 // noteMessage joins the notes of one kind; the reason is that of the first.
@@ -174,7 +192,7 @@ func workMessage(o observation, message string) string {
 	return message
 }
 
-// onlyProgress tells whether two statuses differ in nothing but what a rollout changes all the time: what is said while the reason
+// onlyProgress tells whether two statuses differ in nothing but what a rollout, or discovering targets, changes all the time: what is said while the reason
 // stays the same, the numbers of pods, and the UIDs of what is made.
 func onlyProgress(was, is crds.Status) bool {
 	return digest(withoutProgress(was)) == digest(withoutProgress(is))
@@ -183,7 +201,7 @@ func onlyProgress(was, is crds.Status) bool {
 func withoutProgress(s crds.Status) crds.Status {
 	s.Conditions, s.Inventory = slices.Clone(s.Conditions), slices.Clone(s.Inventory)
 	for i, c := range s.Conditions {
-		if c.Type == crds.ConditionReady || c.Type == crds.ConditionReconciling {
+		if c.Type == crds.ConditionReady || c.Type == crds.ConditionReconciling || slices.Contains(crds.DiscoveryConditions(), c.Type) {
 			s.Conditions[i].Message = ""
 		}
 	}

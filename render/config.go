@@ -23,10 +23,11 @@ type document struct {
 	warnings []string
 }
 
-// An edit sets the value at a path of keys; what is missing on the way is made.
+// An edit sets the value at a path of keys, and makes what is missing on the way, or removes what is there.
 type edit struct {
-	path  []string
-	value any
+	path   []string
+	value  any
+	remove bool
 }
 
 const configPath = "spec.config"
@@ -98,7 +99,13 @@ func configError(detail string, path ...string) error {
 	return &crds.FieldError{Path: strings.Join(append([]string{configPath}, path...), "."), Detail: detail}
 }
 
-func (d *document) set(value any, path ...string) { d.edits = append(d.edits, edit{path, value}) }
+func (d *document) set(value any, path ...string) {
+	d.edits = append(d.edits, edit{path: path, value: value})
+}
+
+func (d *document) remove(path ...string) {
+	d.edits = append(d.edits, edit{path: path, remove: true})
+}
 
 // endpointPort is the port number at the end of an endpoint: "0.0.0.0:4317", "[::]:4317", ":4317", "${env:IP}:4317" and
 // "tcp://0.0.0.0:4317" have one; it is 0 where there is none or only the collector will know it.

@@ -57,15 +57,25 @@ func (in *input) podAnnotations() map[string]string {
 	return out
 }
 
-// filtered is in without the keys that drop matches, and without those that the operator goes by on objects: they must be its own.
+// filtered is in without the keys that drop matches, and without those that the operator goes by on objects, which must be its own, and on
+// collectors, which would make pods roll for nothing.
 func filtered(in map[string]string, drop []*regexp.Regexp) map[string]string {
 	out := make(map[string]string, len(in)+8)
 	for k, v := range in {
-		if k != crds.AnnotationReplicasYielded && k != crds.LabelOwner && !slices.ContainsFunc(drop, func(r *regexp.Regexp) bool { return r.MatchString(k) }) {
+		if !isOurs(k) && !slices.ContainsFunc(drop, func(r *regexp.Regexp) bool { return r.MatchString(k) }) {
 			out[k] = v
 		}
 	}
 	return out
+}
+
+func isOurs(key string) bool {
+	switch key {
+	case crds.LabelOwner, crds.AnnotationReplicasYielded, crds.AnnotationTolerance, crds.AnnotationMaxTargets, crds.AnnotationZones:
+		return true
+	default:
+		return false
+	}
 }
 
 // selectorConfig is the LabelSelector of the collector's pods.

@@ -55,7 +55,9 @@ func (d *document) edited() (*yaml.Node, error) {
 		}
 	}
 	for _, e := range d.edits {
-		if err := setNode(top, e.path, e.value); err != nil {
+		if e.remove {
+			removeNode(top, e.path)
+		} else if err := setNode(top, e.path, e.value); err != nil {
 			return nil, configError(err.Error(), e.path...)
 		}
 	}

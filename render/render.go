@@ -22,6 +22,9 @@ type Options struct {
 	// objects.
 	AnnotationsFilter []*regexp.Regexp
 	LabelsFilter      []*regexp.Regexp
+	// AllocatorURL is where collectors reach the allocator, without a slash at its end: http://otelier.otelier-system.svc:80. Only those
+	// that ask for allocation need it.
+	AllocatorURL string
 }
 
 // Result is everything that a collector gives rise to.
@@ -77,6 +80,9 @@ type input struct {
 	doc      *document
 	ports    openPorts
 	warnings []string
+
+	allocation *crds.Allocation // nil when targets are not shared out
+	receivers  []receiver       // that targets are shared out to
 }
 
 func newInput(c *crds.Collector, o Options) (*input, error) {
@@ -91,7 +97,7 @@ func newInput(c *crds.Collector, o Options) (*input, error) {
 		return nil, err
 	}
 	dropped := droppedNulls(c)
-	if _, overridden := c.Spec.Args["set"]; !overridden {
+	if !in.completedByArgs() {
 		if err := doc.check(); err != nil {
 			return nil, withDropped(err, dropped)
 		}
@@ -102,12 +108,21 @@ func newInput(c *crds.Collector, o Options) (*input, error) {
 	in.doc = doc
 	in.ports = doc.openPorts()
 	doc.applyDefaults()
+	if err := in.allocate(); err != nil {
+		return nil, withDropped(err, dropped)
+	}
 	if in.config, err = doc.print(); err != nil {
 		return nil, err
 	}
 	in.hash = sha256Hex(in.config)
 	in.warnings = slices.Concat(in.warnings, doc.warnings, doc.unknownSections(), in.ports.warnings, in.specWarnings())
 	return in, nil
+}
+
+// completedByArgs tells whether the configuration is not all that the collector reads.
+func (in *input) completedByArgs() bool {
+	_, ok := in.Spec.Args["set"]
+	return ok
 }
 
 // withDefaults fills in what the CRD would have, for manifests that no API server has seen.

@@ -27,7 +27,8 @@ import (
 var update = flag.Bool("update", false, "write what is rendered to testdata instead of comparing with it")
 
 // TestGolden renders testdata/CASE/in.yaml and compares with want.yaml, which is what `otelier render` prints, or with
-// error.txt for what can't be rendered. warnings.txt holds the warnings, one a line. options.yaml is of type options.
+// error.txt for what can't be rendered. warnings.txt holds the warnings, one a line, and pools.yaml the pools of targets. options.yaml
+// is of type options.
 func TestGolden(t *testing.T) {
 	a := newAdmission(t)
 	for _, name := range cases(t) {
@@ -35,8 +36,10 @@ func TestGolden(t *testing.T) {
 			dir := filepath.Join("testdata", name)
 			c, err := decode(a, read(t, dir))
 			var result *render.Result
+			var pools string
 			if err == nil {
 				result, err = render.Collector(c, readOptions(t, dir))
+				pools = printedPools(t, c, readOptions(t, dir), err)
 				if field := new(crds.FieldError); err != nil && !errors.As(err, &field) {
 					t.Errorf("got a %T, want a *crds.FieldError", err)
 				}
@@ -48,9 +51,28 @@ func TestGolden(t *testing.T) {
 			}
 			golden(t, filepath.Join(dir, "want.yaml"), got)
 			golden(t, filepath.Join(dir, "warnings.txt"), lines(warnings...))
+			golden(t, filepath.Join(dir, "pools.yaml"), pools)
 			golden(t, filepath.Join(dir, "error.txt"), lines(message(err)...))
 		})
 	}
+}
+
+// printedPools are the pools of a collector as YAML, with what there is to scrape as text. What can't be rendered has none, for the same
+// reason.
+func printedPools(t *testing.T, c *crds.Collector, o render.Options, want error) string {
+	t.Helper()
+	pools, err := render.Pools(c, o)
+	if fmt.Sprint(err) != fmt.Sprint(want) {
+		t.Errorf("pools: got error %v, rendering has %v", err, want)
+	}
+	var out bytes.Buffer
+	for _, p := range pools {
+		fmt.Fprintf(&out, "---\n# %s is %s at %s, main: %t\n%s", p.Receiver, p.Name, p.Path, p.Main, p.ScrapeConfigs)
+		for _, w := range p.Withheld {
+			fmt.Fprintf(&out, "# withheld: %s, %s: %s\n", w.Job, w.Reason, w.Message)
+		}
+	}
+	return out.String()
 }
 
 // golden compares got with the file, or writes it with -update; an empty text and a missing file are the same.
@@ -175,11 +197,15 @@ type options struct {
 	Env               map[string]string `json:"env"`
 	AnnotationsFilter []string          `json:"annotationsFilter"`
 	LabelsFilter      []string          `json:"labelsFilter"`
+	AllocatorURL      string            `json:"allocatorURL"`
 }
 
 func readOptions(t testing.TB, dir string) render.Options {
 	t.Helper()
-	from := options{Image: "example.com/collector:0.0.0", AnnotationsFilter: []string{crds.AnnotationsFilter}}
+	from := options{
+		Image: "example.com/collector:0.0.0", AnnotationsFilter: []string{crds.AnnotationsFilter},
+		AllocatorURL: crds.AllocatorURL(crds.DefaultNamespace),
+	}
 	data, err := os.ReadFile(filepath.Join(dir, "options.yaml"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
@@ -188,7 +214,7 @@ func readOptions(t testing.TB, dir string) render.Options {
 		t.Fatal(err)
 	}
 	return render.Options{
-		Image: from.Image, Env: from.Env,
+		Image: from.Image, Env: from.Env, AllocatorURL: from.AllocatorURL,
 		AnnotationsFilter: compile(from.AnnotationsFilter), LabelsFilter: compile(from.LabelsFilter),
 	}
 }

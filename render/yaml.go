@@ -40,6 +40,25 @@ func setNode(m *yaml.Node, path []string, value any) error {
 	return setNode(m.Content[i], path[1:], value)
 }
 
+// removeNode removes the key at path below the mapping m, and its value. Without such a key there is nothing to remove.
+func removeNode(m *yaml.Node, path []string) {
+	for ; len(path) > 1; path = path[1:] {
+		i := keyIndex(m, path[0])
+		if i < 0 {
+			return
+		}
+		m = m.Content[i]
+	}
+	i := keyIndex(m, path[0])
+	if i < 0 {
+		return
+	}
+	m.Content = slices.Delete(m.Content, i-1, i+1)
+	if len(m.Content) == 0 {
+		m.Style |= yaml.FlowStyle // {}
+	}
+}
+
 // keyIndex is the index in m.Content of the value of a key, -1 without one.
 func keyIndex(m *yaml.Node, key string) int {
 	for i := 0; i+1 < len(m.Content); i += 2 {

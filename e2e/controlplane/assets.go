@@ -55,22 +55,29 @@ func (a Assets) Dir() string { return a.dir }
 //
 // It needs the source tree that the working directory is in, for the versions and for the small programs that are ours.
 func EnsureAssets(ctx context.Context, out io.Writer) (Assets, error) {
+	b, err := newBuilder(out)
+	if err != nil {
+		return Assets{}, err
+	}
+	if dir := os.Getenv(envAssets); dir != "" {
+		return b.prebuilt(ctx, dir)
+	}
+	return b.ensure(ctx)
+}
+
+func newBuilder(out io.Writer) (*builder, error) {
 	if out == nil {
 		out = io.Discard
 	}
 	root, err := repositoryRoot()
 	if err != nil {
-		return Assets{}, err
+		return nil, err
 	}
 	cache, err := cacheDir()
 	if err != nil {
-		return Assets{}, err
+		return nil, err
 	}
-	b := &builder{root: root, cache: cache, out: out, run: runCommand, now: time.Now}
-	if dir := os.Getenv(envAssets); dir != "" {
-		return b.prebuilt(ctx, dir)
-	}
-	return b.ensure(ctx)
+	return &builder{root: root, cache: cache, out: out, run: runCommand, now: time.Now}, nil
 }
 
 // piece is one program to build from a Go module of its own.

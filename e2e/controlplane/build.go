@@ -70,29 +70,33 @@ func (b *builder) build(ctx context.Context, assets Assets) error {
 			len(missing), assets.dir, inWords(total))
 	}
 	for _, p := range missing {
-		if err := b.buildPiece(ctx, assets, p); err != nil {
+		if err := b.buildPiece(ctx, assets.supervise, p, assets.Binary(p.name)); err != nil {
 			return err
 		}
 	}
 	return b.copyStages(ctx, filepath.Join(assets.dir, stagesDir))
 }
 
-func (b *builder) buildPiece(ctx context.Context, assets Assets, p piece) error {
+// tools is the directory of the module that pins a piece.
+func (b *builder) tools(p piece) string { return filepath.Join(b.root, "hack", "tools", p.tools) }
+
+// buildPiece puts a program in its place, in a directory that exists.
+func (b *builder) buildPiece(ctx context.Context, supervise string, p piece, path string) error {
 	version, err := p.version(b.root)
 	if err != nil {
 		return err
 	}
 	say(b.out, "%s %s: building, about %s the first time … ", p.name, version, inWords(p.estimate))
 	started := b.now()
-	temp := filepath.Join(assets.dir, "."+p.name+".new")
+	temp := filepath.Join(filepath.Dir(path), "."+p.name+".new")
 	// Under supervise, so that a build of minutes ends with the process that wanted it.
-	err = b.run(ctx, filepath.Join(b.root, "hack", "tools", p.tools), assets.supervise, "-grace", "2s", "--",
+	err = b.run(ctx, b.tools(p), supervise, "-grace", "2s", "--",
 		"go", "build", "-trimpath", "-ldflags", linkerFlags(p.tools, version), "-o", temp, p.pkg)
 	if err != nil {
 		say(b.out, "failed\n")
 		return fmt.Errorf("%s %s: build: %w", p.name, version, err)
 	}
-	if err := os.Rename(temp, assets.Binary(p.name)); err != nil {
+	if err := os.Rename(temp, path); err != nil {
 		return fmt.Errorf("%s: build: %w", p.name, err)
 	}
 	say(b.out, "done in %s\n", b.now().Sub(started).Round(time.Second))
@@ -115,7 +119,7 @@ func linkerFlags(tools, version string) string {
 // usual case costs no run of the compiler.
 func (b *builder) ensureSupervise(ctx context.Context) (string, error) {
 	src := filepath.Join(b.root, "e2e", "cmd", supervise)
-	sum, err := sourceHash(src)
+	sum, err := sourceHash(src, "*.go")
 	if err != nil {
 		return "", fmt.Errorf("supervise: %w", err)
 	}
@@ -136,24 +140,27 @@ func (b *builder) ensureSupervise(ctx context.Context) (string, error) {
 	})
 }
 
-func sourceHash(dir string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		return "", err
-	}
-	if len(files) == 0 {
-		return "", fmt.Errorf("no Go files in %s", dir)
-	}
+// sourceHash is a hash of the files in a directory that patterns match, but for tests.
+func sourceHash(dir string, patterns ...string) (string, error) {
 	hash := sha256.New()
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		data, err := os.ReadFile(file)
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return "", err
 		}
-		_, _ = fmt.Fprintf(hash, "%s %d\n%s", filepath.Base(file), len(data), data) // a hash takes everything
+		if len(files) == 0 {
+			return "", fmt.Errorf("no %s in %s", pattern, dir)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return "", err
+			}
+			_, _ = fmt.Fprintf(hash, "%s %d\n%s", filepath.Base(file), len(data), data) // a hash takes everything
+		}
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:16], nil
 }

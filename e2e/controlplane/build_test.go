@@ -38,7 +38,7 @@ func (f *fakeBuild) run(_ context.Context, _, _ string, args ...string) error {
 	return nil
 }
 
-func newBuilder(t *testing.T, cache string, out io.Writer, fake *fakeBuild) *builder {
+func testBuilder(t *testing.T, cache string, out io.Writer, fake *fakeBuild) *builder {
 	t.Helper()
 	root, err := repositoryRoot()
 	if err != nil {
@@ -58,7 +58,7 @@ func names() []string {
 func TestEnsureBuildsOnce(t *testing.T) {
 	cache, fake := t.TempDir(), &fakeBuild{}
 	var out bytes.Buffer
-	b := newBuilder(t, cache, &out, fake)
+	b := testBuilder(t, cache, &out, fake)
 	assets, err := b.ensure(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestEnsureConcurrently(t *testing.T) {
 	var group sync.WaitGroup
 	errs := make([]error, 4)
 	for i := range errs {
-		b := newBuilder(t, cache, io.Discard, fake)
+		b := testBuilder(t, cache, io.Discard, fake)
 		group.Go(func() { _, errs[i] = b.ensure(t.Context()) })
 	}
 	group.Wait()
@@ -110,7 +110,7 @@ func TestEnsureConcurrently(t *testing.T) {
 
 func TestEnsureGoesOnAfterAFailure(t *testing.T) {
 	cache, fake := t.TempDir(), &fakeBuild{fail: Scheduler}
-	b := newBuilder(t, cache, io.Discard, fake)
+	b := testBuilder(t, cache, io.Discard, fake)
 	_, err := b.ensure(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "kube-scheduler v") || !strings.Contains(err.Error(), "undefined: x") {
 		t.Fatalf("error %v, want one with the program and the compiler's message", err)
@@ -127,7 +127,7 @@ func TestEnsureGoesOnAfterAFailure(t *testing.T) {
 func TestEnsureWaitsNoLongerThanItsContext(t *testing.T) {
 	cache, fake := t.TempDir(), &fakeBuild{}
 	var out bytes.Buffer
-	b := newBuilder(t, cache, &out, fake)
+	b := testBuilder(t, cache, &out, fake)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	err := b.locked(t.Context(), filepath.Join(cache, supervise), func() error {
 		cancel(nil)
@@ -145,7 +145,7 @@ func TestEnsureWaitsNoLongerThanItsContext(t *testing.T) {
 func TestBuildIsIndependentOfTheEnvironment(t *testing.T) {
 	t.Setenv("GOFLAGS", "-race -mod=vendor")
 	t.Setenv("GOOS", "plan9")
-	b := newBuilder(t, t.TempDir(), io.Discard, nil)
+	b := testBuilder(t, t.TempDir(), io.Discard, nil)
 	b.run = runCommand
 	binary, err := b.ensureSupervise(t.Context())
 	if err != nil {
@@ -219,7 +219,7 @@ func TestLinkerFlags(t *testing.T) {
 }
 
 func TestBuildEndsWithItsContext(t *testing.T) {
-	b := newBuilder(t, t.TempDir(), io.Discard, nil)
+	b := testBuilder(t, t.TempDir(), io.Discard, nil)
 	b.run = runCommand
 	binary, err := b.ensureSupervise(t.Context())
 	if err != nil {
@@ -242,5 +242,36 @@ func TestBuildEndsWithItsContext(t *testing.T) {
 	}
 	if _, err := os.Stat(pidfile); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the step still runs: %v", err)
+	}
+}
+
+func TestCollectorIsBuiltOncePerSource(t *testing.T) {
+	t.Setenv(envAssets, "")
+	cache, fake := t.TempDir(), &fakeBuild{}
+	var out bytes.Buffer
+	b := testBuilder(t, cache, &out, fake)
+	path, err := b.ensureCollector(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !executable(path) || !strings.HasPrefix(filepath.Base(path), "otelcol-v") {
+		t.Errorf("no program at %s, or no version in its name", path)
+	}
+	if want := []string{collector}; !slices.Equal(fake.built[1:], want) || !strings.Contains(out.String(), "building, about 6 min the first time … done in 0s") {
+		t.Errorf("built %q, want supervise and %q; said %q", fake.built, want, &out)
+	}
+	fake.built = nil
+	if again, err := b.ensureCollector(t.Context()); err != nil || again != path || len(fake.built) > 0 {
+		t.Errorf("the second time it built %q and returned %s, %v; want %s", fake.built, again, err, path)
+	}
+}
+
+func TestPrebuiltCollector(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv(envAssets, dir)
+	program(t, dir, collector)
+	got, err := EnsureCollector(t.Context(), nil)
+	if want := filepath.Join(dir, collector); err != nil || got != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
 	}
 }

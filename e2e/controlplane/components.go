@@ -13,6 +13,10 @@ import (
 //go:embed audit-policy.yaml
 var auditPolicy []byte
 
+// Unplayed is an annotation, as "name=value", of pods that somebody else than kwok runs: they stay as the scheduler leaves them. The name
+// is that of kwok's own tools.
+const Unplayed = "kwok.x-k8s.io/status=custom"
+
 const (
 	serviceRange   = "10.96.0.0/16"
 	firstServiceIP = "10.96.0.1"
@@ -96,6 +100,7 @@ func (cp *ControlPlane) kwok() command {
 		"--node-lease-duration-seconds=40",
 		"--cidr=" + podRange,
 		"--config=" + cp.file("volumes.yaml"),
+		"--disregard-status-with-annotation-selector=" + Unplayed,
 	}
 	for _, stage := range cp.assets.stages {
 		args = append(args, "--config="+stage)

@@ -66,11 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if opts.assetsOnly {
-		assets, err := controlplane.EnsureAssets(ctx, stderr)
-		if err == nil {
-			_, err = fmt.Fprintln(stdout, assets.Dir())
-		}
-		return err
+		return ensureAssets(ctx, stdout, stderr)
 	}
 	cp, err := controlplane.Start(ctx, controlplane.Options{Nodes: opts.nodes, Out: stderr})
 	if err != nil {
@@ -87,6 +83,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case <-cp.Done():
 	}
 	return errors.Join(cp.Err(), cp.Stop())
+}
+
+// ensureAssets builds what is missing, for those who run collectors too, and prints the control plane's directory and the collector's path.
+func ensureAssets(ctx context.Context, stdout, stderr io.Writer) error {
+	assets, err := controlplane.EnsureAssets(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	collector, err := controlplane.EnsureCollector(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s\n%s\n", assets.Dir(), collector)
+	return err
 }
 
 // say writes to a person. That it can't be written is no reason to fail.

@@ -90,7 +90,7 @@ func TestAssetsOnly(t *testing.T) {
 		t.Fatalf("error %v for an empty directory", err)
 	}
 	for _, name := range []string{
-		"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "supervise",
+		"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "supervise", "otelcol",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o755); err != nil {
 			t.Fatal(err)
@@ -100,7 +100,7 @@ func TestAssetsOnly(t *testing.T) {
 	if err := run(t.Context(), []string{"--assets-only"}, &stdout, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	if strings.TrimSpace(stdout.String()) != dir {
-		t.Errorf("output %q, want %s", &stdout, dir)
+	if want := dir + "\n" + filepath.Join(dir, "otelcol") + "\n"; stdout.String() != want {
+		t.Errorf("output %q, want %q", &stdout, want)
 	}
 }

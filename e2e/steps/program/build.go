@@ -1,6 +1,7 @@
 package program
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,27 @@ func Root() (string, error) {
 		}
 		dir = parent
 	}
+}
+
+// moduleDir is where the sources of a module are, at the version that the program is built with.
+func moduleDir(ctx context.Context, module string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	list := []string{"list", "-m", "-f", "{{.Dir}}", module}
+	for _, args := range [][]string{list, {"mod", "download", module}, list} {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir = root
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("sources of %s: %w", module, err)
+		}
+		if dir := string(bytes.TrimSpace(out)); dir != "" {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("sources of %s: not in the module cache", module)
 }
 
 // Build builds the program into dir, with more flags for go build such as -race, and returns its path.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 )
 
 // Kubectl prepares runs of kubectl against a cluster. *controlplane.ControlPlane is one.
@@ -20,6 +22,28 @@ func InstallCRDs(ctx context.Context, binary string, k Kubectl) error {
 	if err != nil {
 		return fmt.Errorf("otelier crds: %w", err)
 	}
+	return installDefinitions(ctx, k, manifest)
+}
+
+// InstallMonitorCRDs installs the definitions of ServiceMonitor, PodMonitor, Probe and ScrapeConfig that are in the module of
+// prometheus-operator which the program is built with, and waits until the API server serves them.
+func InstallMonitorCRDs(ctx context.Context, k Kubectl) error {
+	dir, err := moduleDir(ctx, "github.com/prometheus-operator/prometheus-operator")
+	if err != nil {
+		return err
+	}
+	var manifest []byte
+	for _, name := range []string{"servicemonitors", "podmonitors", "probes", "scrapeconfigs"} {
+		data, err := os.ReadFile(filepath.Join(dir, "example", "prometheus-operator-crd", "monitoring.coreos.com_"+name+".yaml"))
+		if err != nil {
+			return fmt.Errorf("CRDs of monitors: %w", err)
+		}
+		manifest = append(append(manifest, "---\n"...), data...)
+	}
+	return installDefinitions(ctx, k, manifest)
+}
+
+func installDefinitions(ctx context.Context, k Kubectl, manifest []byte) error {
 	apply := k.KubectlCommand(ctx, "apply", "--server-side", "-f", "-")
 	apply.Stdin = bytes.NewReader(manifest)
 	if out, err := apply.CombinedOutput(); err != nil {

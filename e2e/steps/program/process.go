@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -32,8 +33,13 @@ type Process struct {
 // Start runs the program with these arguments. It does not wait for it to be useful. The process ends with this one, on
 // Linux even when this one is killed. Its log is written to the writers too.
 func Start(binary string, args []string, logs ...io.Writer) (*Process, error) {
+	return StartWith(binary, Environment(), args, logs...)
+}
+
+// StartWith is Start with another environment, for other programs than otelier too.
+func StartWith(binary string, environment, args []string, logs ...io.Writer) (*Process, error) {
 	p := &Process{cmd: exec.Command(binary, args...), exited: make(chan struct{})}
-	p.cmd.Env = Environment()
+	p.cmd.Env = environment
 	log := io.MultiWriter(append(logs, &p.log)...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	// In a session of its own, a terminal's Ctrl-C does not reach it.
@@ -52,7 +58,7 @@ func Start(binary string, args []string, logs ...io.Writer) (*Process, error) {
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start otelier: %w", err)
+		return nil, fmt.Errorf("start %s: %w", p.name(), err)
 	}
 	return p, nil
 }
@@ -82,6 +88,8 @@ func (p *Process) Tail() string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+func (p *Process) name() string { return filepath.Base(p.cmd.Path) }
+
 // PID is the number of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
@@ -103,7 +111,7 @@ func (p *Process) Stop() error {
 		_ = p.Signal(syscall.SIGKILL)
 		<-p.exited
 	}
-	return fmt.Errorf("otelier: still ran %s after SIGTERM", Grace)
+	return fmt.Errorf("%s: still ran %s after SIGTERM", p.name(), Grace)
 }
 
 // Wait waits until done returns nil. The error says what it last returned, or that the process has ended.
@@ -116,7 +124,7 @@ func (p *Process) Wait(ctx context.Context, what string, done func(context.Conte
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("%s: otelier ended with %s; its last lines:\n%s", what, p.cmd.ProcessState, p.Tail())
+			return fmt.Errorf("%s: %s ended with %s; its last lines:\n%s", what, p.name(), p.cmd.ProcessState, p.Tail())
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w; last seen: %w", what, context.Cause(ctx), last)
 		case <-time.After(interval):

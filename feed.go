@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/utils/clock"
+
+	"github.com/otelier/otelier/allocate"
+	"github.com/otelier/otelier/discover"
+)
+
+// clash is a job that is left out because there is another one of its name.
+type clash struct{ Job, Source, Other string }
+
+// combined is what the jobs of a pool come to.
+type combined struct {
+	Jobs     []discover.Job
+	Clashes  []clash
+	Withheld []discover.Job // left out because they hold secrets, and the channel to the collectors is not trusted
+}
+
+// combine puts lists of jobs together. Of those with the same name the first one stays.
+func combine(secrets bool, lists ...[]discover.Job) combined {
+	var out combined
+	first := map[string]string{}
+	for _, list := range lists {
+		for _, job := range list {
+			name := job.Config.JobName
+			if other, taken := first[name]; taken {
+				out.Clashes = append(out.Clashes, clash{name, job.Source, other})
+				continue
+			}
+			first[name] = job.Source
+			if job.Secret && !secrets {
+				out.Withheld = append(out.Withheld, job)
+				continue
+			}
+			out.Jobs = append(out.Jobs, job)
+		}
+	}
+	return out
+}
+
+// feedOptions are what a feed is made of.
+type feedOptions struct {
+	Providers *discover.Providers
+	Pool      *allocate.Pool
+	// Filter leaves targets out that relabelling drops.
+	Filter bool
+	// Secrets lets jobs that hold some out.
+	Secrets bool
+	// Monitors is true when there will be jobs of monitors too.
+	Monitors bool
+	// Changed is called when what there is to say of the jobs has changed. May be nil.
+	Changed func()
+	Log     *slog.Logger
+	Clock   clock.Clock
+}
+
+// feed brings the jobs of one pool to its targets, and these to the pool: not before all of them are known.
+type feed struct {
+	o       feedOptions
+	targets *discover.Targets
+
+	mu         sync.Mutex
+	own        []discover.Job
+	monitors   []discover.Job
+	knowOwn    bool
+	knowOthers bool
+	last       combined
+}
+
+func newFeed(o feedOptions) *feed {
+	f := &feed{o: o, knowOthers: !o.Monitors}
+	f.targets = o.Providers.NewTargets(discover.TargetsOptions{Filter: o.Filter, Publish: o.Pool.SetJobs, Log: o.Log, Clock: o.Clock})
+	return f
+}
+
+// Run discovers until ctx ends.
+func (f *feed) Run(ctx context.Context) error { return f.targets.Run(ctx) }
+
+// setOwn takes the jobs that are written down somewhere: all of them.
+func (f *feed) setOwn(jobs []discover.Job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.own, f.knowOwn = jobs, true
+	f.push()
+}
+
+// setMonitors takes the jobs of monitors: all of them.
+func (f *feed) setMonitors(jobs []discover.Job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.monitors, f.knowOthers = jobs, true
+	f.push()
+}
+
+// push is called with the lock held.
+func (f *feed) push() {
+	if !f.knowOwn || !f.knowOthers {
+		return
+	}
+	now := combine(f.o.Secrets, f.own, f.monitors)
+	for _, c := range now.Clashes {
+		if !slices.Contains(f.last.Clashes, c) {
+			f.o.Log.Warn("a job is left out: another one has its name", "job", c.Job, "source", c.Source, "other", c.Other)
+		}
+	}
+	for _, job := range now.Withheld {
+		if !slices.ContainsFunc(f.last.Withheld, func(o discover.Job) bool { return o.Config.JobName == job.Config.JobName }) {
+			f.o.Log.Warn("a job is left out: it holds secrets, and collectors are answered in clear text", "job", job.Config.JobName, "source", job.Source)
+		}
+	}
+	f.last = now
+	f.o.Pool.SetWithheld(len(now.Withheld))
+	f.targets.SetJobs(now.Jobs)
+	if f.o.Changed != nil {
+		f.o.Changed()
+	}
+}
+
+// report is what there is to say of the jobs.
+func (f *feed) report() (combined, discover.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last, f.targets.Status()
+}
+
+// waiting says what the jobs are not known for; empty when they are.
+func (f *feed) waiting() string {
+	f.mu.Lock()
+	own, others := f.knowOwn, f.knowOthers
+	f.mu.Unlock()
+	switch {
+	case !own:
+		return "the scrape configs"
+	case !others:
+		return "the monitors"
+	}
+	if list := f.targets.Waiting(); len(list) > 0 {
+		return fmt.Sprintf("targets of %s", strings.Join(list, ", "))
+	}
+	return ""
+}
+
+// waitingFor joins what several parts wait for.
+func waitingFor(parts ...func() string) func() string {
+	return func() string {
+		var out []string
+		for _, part := range parts {
+			if text := part(); text != "" {
+				out = append(out, text)
+			}
+		}
+		return strings.Join(out, "; ")
+	}
+}
+
+// together runs parts until ctx ends. When one fails, the others are stopped; it returns when all have, with the first error.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var (
+		wg    sync.WaitGroup
+		once  sync.Once
+		first error
+	)
+	for _, part := range parts {
+		wg.Go(func() {
+			if err := part(ctx); err != nil {
+				once.Do(func() { first = err })
+				stop(err)
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}

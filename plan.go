@@ -1,0 +1,10 @@
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+type planCmd struct{}
+
+func (planCmd) Run(context.Context) error { return errors.New("not in this build") }
