@@ -190,7 +190,7 @@ func (b *Block) shapeOf(i int) *shape {
 
 func (b *Block) start(i int) uint32 {
 	if b.starts == nil {
-		return uint32(i) * b.shapes[0].width //nolint:gosec // below the length of a slice that is indexed by uint32
+		return uint32(i) * b.shapes[0].width // below the length of a slice that is indexed by uint32
 	}
 	return b.starts[i]
 }

@@ -93,7 +93,7 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, escaped string, pag
 	a := answer{w: w, r: r, buffers: &p.buffers}
 	switch {
 	case path == pathLive:
-		sendText(w, r, "ok\n")
+		sendOK(w, r)
 	case path == pathOther:
 		refuse(w, http.StatusNotFound, "no such path: see /")
 	case path == pathPage:
@@ -102,7 +102,7 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, escaped string, pag
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, p.waiting())
 	case path == pathReady:
-		sendText(w, r, "ok\n")
+		sendOK(w, r)
 	case path == pathScrapeConfigs:
 		a.configs(s)
 	case path == pathJobs:
@@ -142,11 +142,12 @@ func notModified(r *http.Request, etag string) bool {
 	return false
 }
 
-func sendText(w http.ResponseWriter, r *http.Request, text string) {
+func sendOK(w http.ResponseWriter, r *http.Request) {
+	const ok = "ok\n"
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Content-Length", strconv.Itoa(len(ok)))
 	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(text)) // the client has gone away: nobody is left to tell
+		_, _ = w.Write([]byte(ok)) // the client has gone away: nobody is left to tell
 	}
 }

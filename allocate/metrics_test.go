@@ -2,7 +2,6 @@ package allocate
 
 import (
 	"fmt"
-
 	"strings"
 	"testing"
 	"time"

@@ -50,13 +50,6 @@ type packer struct {
 	someClass      bool
 	sums           []uint64 // 0 where it is yet to be made
 	scratch, label []byte
-	before, spare  []cell // labels of the target that was added last, and room for those of the next
-}
-
-// cell is a label and its numbers.
-type cell struct {
-	label       labels.Label
-	name, value uint32
 }
 
 // interner numbers strings in the order in which they first come.
@@ -77,7 +70,7 @@ func (n *interner) put(s string, escape bool) uint32 {
 	if i, ok := n.index[s]; ok && i != unnumbered {
 		return i
 	}
-	i := uint32(len(n.ends)) //nolint:gosec // a block holds less than 4 Gi strings
+	i := uint32(len(n.ends)) // a block holds less than 4 Gi strings
 	n.index[s] = i
 	if !escape {
 		n.all = append(n.all, s...)
@@ -87,8 +80,17 @@ func (n *interner) put(s string, escape bool) uint32 {
 			n.raw = append(n.raw, rawText{i, strings.Clone(s)})
 		}
 	}
-	n.ends = append(n.ends, uint32(len(n.all))) //nolint:gosec // a block holds less than 4 GiB of text
+	n.ends = append(n.ends, uint32(len(n.all))) // a block holds less than 4 GiB of text
 	return i
+}
+
+// is tells whether the text of number i is s.
+func (n *interner) is(i uint32, s string) bool {
+	from := uint32(0)
+	if i > 0 {
+		from = n.ends[i-1]
+	}
+	return string(n.all[from:n.ends[i]]) == s
 }
 
 func (n *interner) texts() texts { return texts{string(n.all), exact(n.ends)} }
@@ -109,24 +111,26 @@ func (p *packer) add(e Entry) {
 	p.head(e.ID, e.Key, e.Class, e.Place)
 	p.sums = append(p.sums, 0)
 	// Most names and values are those of the target before: to compare them is cheaper than to look them up.
-	before := p.before
-	p.before, p.spare = p.spare[:0], before
+	var before []uint32
+	if n := len(p.shape); n > 0 {
+		before = p.columns[p.shape[n-1]]
+	}
+	at := len(p.rows) - len(before)
 	p.scratch = p.scratch[:0]
 	k := 0
 	e.Labels.Range(func(l labels.Label) {
-		c := cell{label: l}
-		switch {
-		case k < len(before) && before[k].label == l:
-			c = before[k]
-		case k < len(before) && before[k].label.Name == l.Name:
-			c.name, c.value = before[k].name, p.values.put(l.Value, true)
+		var name, value uint32
+		switch known := k < len(before) && p.names.is(before[k], l.Name); {
+		case !known:
+			name, value = p.names.put(l.Name, false), p.values.put(l.Value, true)
+		case p.values.is(p.rows[at+k], l.Value) && !strings.Contains(l.Value, `\`): // what needs no escaping is itself
+			name, value = before[k], p.rows[at+k]
 		default:
-			c.name, c.value = p.names.put(l.Name, false), p.values.put(l.Value, true)
+			name, value = before[k], p.values.put(l.Value, true)
 		}
 		k++
-		p.before = append(p.before, c)
-		p.scratch = appendIndex(p.scratch, c.name)
-		p.rows = append(p.rows, c.value)
+		p.scratch = appendIndex(p.scratch, name)
+		p.rows = append(p.rows, value)
 	})
 	p.shape = append(p.shape, p.shapeIndex(p.scratch))
 }
@@ -140,7 +144,7 @@ func (p *packer) shapeIndex(key []byte) uint32 {
 	if i, ok := p.shapes[string(key)]; ok {
 		return i
 	}
-	i := uint32(len(p.columns)) //nolint:gosec // at most one for each target
+	i := uint32(len(p.columns)) // at most one for each target
 	p.shapes[string(key)] = i
 	names := make([]uint32, 0, len(key)/4)
 	for k := 0; k < len(key); k += 4 {
@@ -155,14 +159,20 @@ func (p *packer) head(id, key uint64, class uint8, place Place) {
 	p.block.ids, p.block.keys = append(p.block.ids, id), append(p.block.keys, key)
 	p.classes = append(p.classes, class)
 	p.someClass = p.someClass || class != 0
-	at, ok := p.places[place]
+	var at uint16
+	ok := false
+	if n := len(p.place); n > 0 && p.block.where[p.place[n-1]] == place {
+		at, ok = p.place[n-1], true
+	} else {
+		at, ok = p.places[place]
+	}
 	switch {
 	case ok:
 	case len(p.block.where) > math.MaxUint16:
 		// More places than nodes that a cluster can have: a wrong one costs a longer way, and nothing else.
 		at = math.MaxUint16
 	default:
-		at = uint16(len(p.block.where)) //nolint:gosec // checked above
+		at = uint16(len(p.block.where)) // checked above
 		place = Place{strings.Clone(place.Node), strings.Clone(place.Zone)}
 		p.places[place] = at
 		p.block.where = append(p.block.where, place)
@@ -183,6 +193,11 @@ type copier struct {
 func newCopier(p *packer, from *Block, add []Entry) *copier {
 	for _, e := range add {
 		e.Labels.Range(func(l labels.Label) { p.values.index[l.Value] = unnumbered })
+	}
+	p.values.all = make([]byte, 0, len(from.values.all)+len(from.values.all)/16)
+	p.values.ends = make([]uint32, 0, len(from.values.ends)+len(from.values.ends)/16)
+	if from.Len() > 0 {
+		p.rows = make([]uint32, 0, (from.Len()+len(add))*len(from.shapeOf(0).columns))
 	}
 	return &copier{
 		packer: p, from: from,
@@ -227,7 +242,7 @@ func (n *interner) take(from *Block, value uint32) uint32 {
 	if wanted && i != unnumbered {
 		return i
 	}
-	i = uint32(len(n.ends)) //nolint:gosec // a block holds less than 4 Gi strings
+	i = uint32(len(n.ends)) // a block holds less than 4 Gi strings
 	if wanted {
 		n.index[raw] = i
 	}
@@ -235,7 +250,7 @@ func (n *interner) take(from *Block, value uint32) uint32 {
 		n.raw = append(n.raw, rawText{i, raw})
 	}
 	n.all = append(n.all, from.values.at(value)...)
-	n.ends = append(n.ends, uint32(len(n.all))) //nolint:gosec // a block holds less than 4 GiB of text
+	n.ends = append(n.ends, uint32(len(n.all))) // a block holds less than 4 GiB of text
 	return i
 }
 
@@ -298,7 +313,7 @@ func (p *packer) fillRows() {
 	rest := p.rows
 	for _, s := range p.shape {
 		if b.starts != nil {
-			b.starts = append(b.starts, uint32(len(cells))) //nolint:gosec // fewer than 4 Gi labels
+			b.starts = append(b.starts, uint32(len(cells))) // fewer than 4 Gi labels
 		}
 		for k, c := range b.shapes[s].columns {
 			if !c.fixed {
@@ -313,7 +328,7 @@ func (p *packer) fillRows() {
 	}
 	b.narrow = make([]uint16, len(cells))
 	for i, c := range cells {
-		b.narrow[i] = uint16(c) //nolint:gosec // checked above
+		b.narrow[i] = uint16(c) // checked above
 	}
 }
 

@@ -48,7 +48,7 @@ func newPage() *page {
 	// A browser hashes what is between the tags.
 	sum := sha256.Sum256(style)
 	functions := template.FuncMap{
-		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // ours
+		"style":  func() template.CSS { return template.CSS(style) }, // ours
 		"number": number,
 		"soft":   soft,
 	}
@@ -61,7 +61,7 @@ func newPage() *page {
 
 // soft lets a browser break a line after underscores.
 func soft(s string) template.HTML {
-	return template.HTML(strings.ReplaceAll(html.EscapeString(s), "_", "_<wbr>")) //nolint:gosec // escaped
+	return template.HTML(strings.ReplaceAll(html.EscapeString(s), "_", "_<wbr>")) // escaped
 }
 
 // number groups the digits of n.

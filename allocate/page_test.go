@@ -45,13 +45,13 @@ func shopJob(team, service string, targets int, port string) *Job {
 }
 
 // shop is a pool of twelve collectors that have all asked lately, but for one.
-func shop(t testing.TB, jobs ...*Job) *Pool {
+func shop(t testing.TB) *Pool {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
-	jobs = append(jobs,
+	jobs := []*Job{
 		shopJob("checkout", "cart", 240, "9090"), shopJob("checkout", "payment", 96, "9090"), shopJob("catalog", "search", 310, "8081"),
 		shopJob("catalog", "images", 64, "9090"), shopJob("data", "kafka-exporter", 9, "9308"), shopJob("data", "postgres-exporter", 18, "9187"),
 		shopJob("platform", "ingress-nginx", 24, "10254"), shopJob("platform", "node-exporter", 142, "9100"),
-	)
+	}
 	p := NewPool(PoolOptions{
 		Name: "observability/metrics", Log: quiet(), Clock: clock,
 		Relabel: func(job string, before labels.Labels) (labels.Labels, bool) {
@@ -100,7 +100,7 @@ func TestPageShowsPool(t *testing.T) {
 	body := ask(h, "/").Body.String()
 	for _, want := range []string{
 		"observability/metrics", "least-weighted", "metrics-collector-11", "eu-central-1a", "asked 9s ago", "never asked", "capacity 2 · ", "serviceMonitor/checkout/cart/0",
-		"?job=serviceMonitor%2Fcheckout%2Fcart%2F0#targets", "jobs/serviceMonitor%2Fcheckout%2Fcart%2F0/targets", ">903<", "2 jobs are left out",
+		"?job=serviceMonitor%2Fcheckout%2Fcart%2F0#targets", "jobs/serviceMonitor%2Fcheckout%2Fcart%2F0/targets", ">903<", "Jobs left out: 2.",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)

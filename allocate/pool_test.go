@@ -255,7 +255,7 @@ func TestPollsAreSeen(t *testing.T) {
 // get over a real connection.
 func get(t testing.TB, client *http.Client, url string) (status int, header http.Header, body []byte) {
 	t.Helper()
-	r, err := client.Get(url) //nolint:noctx // a test's
+	r, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,3 +267,20 @@ func get(t testing.TB, client *http.Client, url string) (status int, header http
 }
 
 func lbls(values ...string) labels.Labels { return labels.FromStrings(values...) }
+
+func TestEmptyBlocksInJobs(t *testing.T) {
+	empty := NewBlock(nil)
+	for _, s := range []Strategy{LeastWeighted, ConsistentHashing, PerNode} {
+		p := readyPool(t, PoolOptions{Rules: Rules{Strategy: s}}, 2, testJob("a", empty, NewBlock(podEntries(10)), empty), testJob("b", empty))
+		want := ask(p.Handler(), "/jobs/a/targets").Body.String()
+		p.SetJobs([]*Job{testJob("a", NewBlock(podEntries(10)), empty), testJob("b", empty, empty)})
+		p.SetMembers(testMembers(3))
+		p.SetMembers(testMembers(2))
+		if got := ask(p.Handler(), "/jobs/a/targets").Body.String(); got != want {
+			t.Errorf("%s: with empty blocks elsewhere, targets are %s, want %s", s, got, want)
+		}
+		if got := ask(p.Handler(), "/jobs").Body.String(); got != `{"a":{"_link":"/jobs/a/targets"}}` {
+			t.Errorf("%s: jobs are %s", s, got)
+		}
+	}
+}

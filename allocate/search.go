@@ -15,7 +15,7 @@ type query struct {
 
 func newQuery(words, job, collector string) query {
 	q := query{job: job, collector: collector}
-	for _, word := range strings.Fields(words) {
+	for word := range strings.FieldsSeq(words) {
 		q.terms = append(q.terms, string(appendEscaped(nil, lower(word))))
 	}
 	return q
@@ -95,21 +95,21 @@ func (b *Block) matcher(terms []string) func(i int) bool {
 			w.name, part = name, value
 		}
 		for k := range w.values {
-			w.values[k] = containsFold(b.values.at(uint32(k)), part) //nolint:gosec // indexed by uint32
+			w.values[k] = containsFold(b.values.at(uint32(k)), part) // indexed by uint32
 		}
 		all = append(all, w)
 	}
 	return func(i int) bool {
 		s, row := b.shapeOf(i), b.start(i)
 		for _, w := range all {
-			any := false
+			has := false
 			for _, c := range s.columns {
 				if w.values[b.index(c, row)] && (w.name == "" || w.name == lower(b.names.at(c.name))) {
-					any = true
+					has = true
 					break
 				}
 			}
-			if !any {
+			if !has {
 				return false
 			}
 		}
@@ -119,7 +119,7 @@ func (b *Block) matcher(terms []string) func(i int) bool {
 
 func (b *Block) hasName(name string) bool {
 	for k := range b.names.ends {
-		if lower(b.names.at(uint32(k))) == name { //nolint:gosec // indexed by uint32
+		if lower(b.names.at(uint32(k))) == name { // indexed by uint32
 			return true
 		}
 	}

@@ -126,7 +126,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Path == pathLive { // answered whatever happens
 		path = pathLive
-		sendText(t, r, "ok\n")
+		sendOK(t, r)
 		return
 	}
 	if !acceptable(t, r) {
@@ -173,7 +173,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) string {
 	}
 	switch escaped {
 	case pathReady:
-		sendText(w, r, "ok\n")
+		sendOK(w, r)
 		return pathReady
 	case pathPage:
 		s.page.index(w, r, s.names(), s.pool)
@@ -214,7 +214,7 @@ func (t *tracked) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (t *tracked) Write(b []byte) (int, error) {
 	t.started = true
-	return t.ResponseWriter.Write(b) //nolint:wrapcheck // in the way of nothing
+	return t.ResponseWriter.Write(b) // in the way of nothing
 }
 
 // Unwrap is for http.ResponseController.

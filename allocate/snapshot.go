@@ -85,7 +85,7 @@ func (s *Snapshot) list(job, member string) list {
 }
 
 func (v *view) of(member int) list {
-	at, ok := slices.BinarySearch(v.members, int32(member)) //nolint:gosec // members are indexed by int32
+	at, ok := slices.BinarySearch(v.members, int32(member)) // members are indexed by int32
 	if !ok {
 		return list{view: v}
 	}
@@ -147,7 +147,7 @@ func newView(job *Job, a *Assignment) *view {
 	end := 0
 	for k, b := range job.Blocks {
 		end += b.Len()
-		v.ends[k] = uint32(end) //nolint:gosec // fewer than 4 Gi targets
+		v.ends[k] = uint32(end) // fewer than 4 Gi targets
 		for _, owner := range a.Owners(b) {
 			if owner == Nobody {
 				v.unassigned++
@@ -159,7 +159,7 @@ func newView(job *Job, a *Assignment) *view {
 	at := int32(0)
 	for m, n := range counts {
 		if n > 0 {
-			v.members = append(v.members, int32(m)) //nolint:gosec // members are indexed by int32
+			v.members = append(v.members, int32(m)) // members are indexed by int32
 			v.lists = append(v.lists, at+n)
 			counts[m] = at // from here on, where its next target goes
 			at += n
@@ -226,7 +226,7 @@ func stillTrue(v *view, job *Job, before, after *Assignment) bool {
 
 // newSnapshot makes what is served of an assignment; last is where to take from what is still true, or nil.
 func newSnapshot(jobs []*Job, rules Rules, a *Assignment, last *Snapshot) *Snapshot {
-	s := &Snapshot{Generation: 1, Jobs: jobs, Rules: rules, Assignment: a, Moved: uint64(a.Moved), views: make([]*view, len(jobs))} //nolint:gosec // a count
+	s := &Snapshot{Generation: 1, Jobs: jobs, Rules: rules, Assignment: a, Moved: uint64(a.Moved), views: make([]*view, len(jobs))} // a count
 	sameNames := false
 	if last != nil {
 		s.Generation, s.Moved = last.Generation+1, s.Moved+last.Moved

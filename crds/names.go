@@ -147,7 +147,7 @@ const (
 	DefaultNamespace = "otelier-system"
 )
 
-// Receivers of Prometheus targets in a collector's configuration: the type, and the ID of the one that has no name.
+// ReceiverPrometheus is the type of the receivers that scrape, and the ID of the one without a name.
 const ReceiverPrometheus = "prometheus"
 
 // Values of spec.managementState.

@@ -54,7 +54,7 @@ type change struct {
 }
 
 // edit applies changes, at most one for each identity. Blocks that come out with the same content are the same pointers.
-func (s *blockSet) edit(bits uint, changes []change, make func() *relabeler) {
+func (s *blockSet) edit(bits uint, changes []change, workers func() *relabeler) {
 	slices.SortFunc(changes, func(a, b change) int { return cmp.Compare(a.id, b.id) })
 	if s.blocks == nil || bits != s.bits {
 		*s = blockSet{bits: bits, blocks: newBlocks(bits)}
@@ -73,7 +73,7 @@ func (s *blockSet) edit(bits uint, changes []change, make func() *relabeler) {
 		parts = append(parts, part{b, changes[i:j]})
 		i = j
 	}
-	parallel(len(parts), 1, make, func(r *relabeler, i int) {
+	parallel(len(parts), 1, workers, func(r *relabeler, i int) {
 		b := parts[i].block
 		s.blocks[b] = editBlock(s.blocks[b], parts[i].changes, r)
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/discovery"
+	promkube "github.com/prometheus/prometheus/discovery/kubernetes"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -31,6 +32,9 @@ type ProvidersOptions struct {
 	Registry prometheus.Registerer
 	// Kube is the cluster that kubernetes_sd_configs without api_server and kubeconfig_file look at; nil for the one around the process.
 	Kube *rest.Config
+	// ClusterWide says that the process may list and watch in every namespace. Then one discovery of all namespaces takes the place of
+	// those of single ones when there are many: three watches instead of three for each namespace.
+	ClusterWide bool
 }
 
 // Providers runs every distinct service discovery once, however many jobs of however many pools want it.
@@ -38,12 +42,15 @@ type Providers struct {
 	opts    ProvidersOptions
 	dict    *dictionary
 	metrics map[string]discovery.DiscovererMetrics
+	events  *prometheus.CounterVec
 
 	mu      sync.Mutex
 	ctx     context.Context // nil until Run
 	running sync.WaitGroup
 	// all by a hash of their configuration.
 	all map[uint64][]*provider
+	// wide decides which namespaces are discovered together.
+	wide widener
 }
 
 // NewProviders prepares them. Nothing runs before Run.
@@ -57,12 +64,12 @@ func NewProviders(opts ProvidersOptions) (*Providers, error) {
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
-	refresh := discovery.NewRefreshMetrics(opts.Registry)
-	metrics, err := discovery.RegisterSDMetrics(opts.Registry, refresh)
+	reg := &recorder{Registerer: opts.Registry}
+	metrics, err := discovery.RegisterSDMetrics(reg, discovery.NewRefreshMetrics(reg))
 	if err != nil {
 		return nil, fmt.Errorf("service discovery: %w", err)
 	}
-	return &Providers{opts: opts, dict: newDictionary(maphash.MakeSeed()), metrics: metrics, all: map[uint64][]*provider{}}, nil
+	return &Providers{opts: opts, events: reg.events(), dict: newDictionary(maphash.MakeSeed()), metrics: metrics, all: map[uint64][]*provider{}, wide: newWidener(opts.ClusterWide)}, nil
 }
 
 // Run starts what is wanted, now and later, and returns when ctx is done and everything it started has ended.
@@ -101,6 +108,7 @@ func (ps *Providers) start(p *provider) {
 func (ps *Providers) subscribe(cfg discovery.Config, notify func()) *subscription {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	cfg, namespaces := ps.wide.widen(cfg)
 	hash := discoveryHash(cfg)
 	same := ps.all[hash]
 	i := slices.IndexFunc(same, func(p *provider) bool { return reflect.DeepEqual(p.config, cfg) })
@@ -112,10 +120,10 @@ func (ps *Providers) subscribe(cfg discovery.Config, notify func()) *subscriptio
 		ps.start(p)
 	}
 	p := same[i]
-	s := &subscription{provider: p, notify: notify}
+	s := &subscription{provider: p, notify: notify, namespaces: namespaces}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.dirty = p.store.present()
+	s.dirty = p.store.present(s.wants)
 	p.subs[s] = struct{}{}
 	return s
 }
@@ -159,7 +167,14 @@ type provider struct {
 type subscription struct {
 	provider *provider
 	notify   func()
-	dirty    []uint32 // under the lock of provider
+	// namespaces are those that the job wants of a discovery that may see more; nil for all.
+	namespaces []string
+	dirty      []uint32 // under the lock of provider
+}
+
+// wants is true for groups that the job is to see.
+func (s *subscription) wants(source string) bool {
+	return s.namespaces == nil || slices.Contains(s.namespaces, namespaceOf(source))
 }
 
 // drain returns the numbers of the groups that have changed since the last call, and whether the provider has told all there was at
@@ -226,29 +241,36 @@ func (p *provider) discover(ctx context.Context) error {
 
 // accept takes groups in and tells those who want them.
 func (p *provider) accept(groups []*targetgroup.Group, complete bool) {
-	var changed []uint32
+	type changed struct {
+		number uint32
+		source string
+	}
+	var news []changed
 	for _, g := range groups {
 		if g == nil {
 			continue
 		}
 		if n, ok := p.store.put(g); ok {
-			changed = append(changed, n)
+			news = append(news, changed{n, g.Source})
 		}
 	}
 	p.mu.Lock()
-	news := len(changed) > 0 || complete && (!p.ready || p.err != nil)
+	turn := complete && (!p.ready || p.err != nil)
 	p.ready = p.ready || complete
 	if complete {
 		p.err = nil
 	}
-	if !news {
-		p.mu.Unlock()
-		return
-	}
-	notify := make([]func(), 0, len(p.subs))
+	var notify []func()
 	for s := range p.subs {
-		s.dirty = append(s.dirty, changed...)
-		notify = append(notify, s.notify)
+		before := len(s.dirty)
+		for _, c := range news {
+			if s.wants(c.source) {
+				s.dirty = append(s.dirty, c.number)
+			}
+		}
+		if turn || len(s.dirty) > before {
+			notify = append(notify, s.notify)
+		}
 	}
 	p.mu.Unlock()
 	for _, f := range notify {
@@ -259,7 +281,7 @@ func (p *provider) accept(groups []*targetgroup.Group, complete bool) {
 // failed keeps what is wrong, for messages. What is there stays.
 func (p *provider) failed(err error) {
 	p.mu.Lock()
-	p.err = fmt.Errorf("%s_sd_configs: %w", p.config.Name(), err)
+	p.err = fmt.Errorf("%s: %w", p.config.Name(), err)
 	notify := make([]func(), 0, len(p.subs))
 	for s := range p.subs {
 		notify = append(notify, s.notify)
@@ -273,6 +295,13 @@ func (p *provider) failed(err error) {
 // discoverer makes the discovery, with what knows when its first picture is complete.
 func (p *provider) discoverer() (discovery.Discoverer, picture, error) {
 	first := newPicture(p.config)
+	if c, ok := p.config.(*promkube.SDConfig); ok {
+		d, err := p.parent.newKube(c, p.parent.opts.Log, p.failed)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, kubePicture{&d.told}, nil
+	}
 	log := slog.New(&errorHandler{Handler: p.parent.opts.Log.Handler(), seen: func(text, path string) {
 		first.failed(path)
 		p.failed(errors.New(text))

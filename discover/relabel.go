@@ -24,9 +24,8 @@ type target struct {
 type result struct {
 	group   *packed
 	targets []target
-	// invalid is how many more there are that Prometheus would not accept, and err what is wrong with the last one.
+	// invalid is how many more there are that Prometheus would not accept.
 	invalid int
-	err     error
 }
 
 // relabeler decides which targets of a group a job has. It is for one goroutine at a time.
@@ -47,15 +46,15 @@ func newRelabeler(job *Job, filter bool) *relabeler {
 	}
 }
 
-// apply relabels every target of a group.
-func (r *relabeler) apply(g *packed) result {
+// apply relabels every target of a group. failure is what is wrong with the last invalid one.
+func (r *relabeler) apply(g *packed) (res result, failure error) {
 	in := g.reader()
 	in.text() // source
 	fill(r.group, in.labels(r.pairs[:0]))
 	common := labelSum(g.dict.seed, r.group)
 	n := in.number()
 	out := make([]target, 0, n)
-	res := result{group: g}
+	res.group = g
 	for range n {
 		at := in.at
 		r.pairs = in.labels(r.pairs[:0])
@@ -64,7 +63,7 @@ func (r *relabeler) apply(g *packed) result {
 		switch {
 		case err != nil:
 			res.invalid++
-			res.err = err
+			failure = err
 		case keep:
 			out = append(out, target{id: id, key: key, sum: mix(common + labelSum(g.dict.seed, r.target)), at: uint32(at)})
 		}
@@ -76,7 +75,7 @@ func (r *relabeler) apply(g *packed) result {
 	default:
 		res.targets = out
 	}
-	return res
+	return res, failure
 }
 
 func fill(set model.LabelSet, pairs []pair) {

@@ -65,6 +65,7 @@ type work struct {
 	sub   int
 	group uint32
 	fresh result
+	err   error
 }
 
 // update relabels what has changed. It is true when what is served may have.
@@ -93,7 +94,7 @@ func (s *state) update() bool {
 func (s *state) relabel(todo []work) {
 	parallel(len(todo), 32, s.relabeler, func(r *relabeler, i int) {
 		if g := todo[i].fresh.group; g != nil {
-			todo[i].fresh = r.apply(g)
+			todo[i].fresh, todo[i].err = r.apply(g)
 		}
 	})
 }
@@ -106,13 +107,12 @@ func (s *state) replace(w work) bool {
 	old := results[w.group]
 	s.invalid += w.fresh.invalid - old.invalid
 	s.targets += len(w.fresh.targets) - len(old.targets)
-	if w.fresh.err != nil {
-		s.err = w.fresh.err
+	if w.err != nil {
+		s.err = w.err
 	}
 	if len(w.fresh.targets) == 0 && w.fresh.invalid == 0 {
 		delete(results, w.group)
 	} else {
-		w.fresh.err = nil
 		results[w.group] = w.fresh
 	}
 	return s.touch(old.targets, w.fresh.targets)

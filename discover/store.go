@@ -73,13 +73,13 @@ func (s *store) get(number uint32) *packed {
 	return s.groups[number]
 }
 
-// present lists the numbers of all groups that are there.
-func (s *store) present() []uint32 {
+// present lists the numbers of the groups that are there, of those whose source is wanted.
+func (s *store) present(wanted func(source string) bool) []uint32 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var out []uint32
 	for i, g := range s.groups {
-		if g != nil {
+		if g != nil && wanted(g.source()) {
 			out = append(out, uint32(i))
 		}
 	}

@@ -211,7 +211,9 @@ func (e *entry) change(t *Targets, job *Job, now time.Time) {
 	}
 }
 
-func (j *Job) same(o *Job) bool { return j.Hash == o.Hash && j.Weight == o.Weight && j.Source == o.Source }
+func (j *Job) same(o *Job) bool {
+	return j.Hash == o.Hash && j.Weight == o.Weight && j.Source == o.Source
+}
 
 func (t *Targets) start(job *Job, now time.Time) *state {
 	d := t.opts.Deadline

@@ -22,11 +22,11 @@ type hooked struct {
 	told       []string
 }
 
-func newHooked(t *testing.T, mode string) *hooked {
+func newHooked(t *testing.T) *hooked {
 	t.Helper()
 	w, err := begin()
 	mustDo(t, err)
-	mustDo(t, having(mode)(w))
+	mustDo(t, having(statefulSetMode)(w))
 	tr, err := newTrial(w, newSlimmed(), NewPlanner(renderForTests), fault{})
 	mustDo(t, err)
 	h := &hooked{trial: tr, t: t}
@@ -80,7 +80,7 @@ func (h *hooked) said() string {
 func nothing() error { return nil }
 
 func TestConditionsOfOthersAreInTheStatusWhileTheyHold(t *testing.T) {
-	h := newHooked(t, statefulSetMode)
+	h := newHooked(t)
 	withheld := metav1.Condition{Type: crds.ConditionJobsWithheld, Status: metav1.ConditionTrue, Reason: crds.ReasonInsecureChannel, Message: "a"}
 	h.conditions, h.known = []metav1.Condition{
 		withheld,
@@ -119,7 +119,7 @@ func TestConditionsOfOthersAreInTheStatusWhileTheyHold(t *testing.T) {
 
 // TestNumbersOfOthersDoNotFloodTheStatus has the message of a condition change all the time.
 func TestNumbersOfOthersDoNotFloodTheStatus(t *testing.T) {
-	h := newHooked(t, statefulSetMode)
+	h := newHooked(t)
 	h.known = true
 	h.conditions = []metav1.Condition{{Type: crds.ConditionTargetsUnassigned, Reason: crds.ReasonNoCollectors, Message: "0"}}
 	h.after(nothing)
@@ -142,7 +142,7 @@ func TestNumbersOfOthersDoNotFloodTheStatus(t *testing.T) {
 }
 
 func TestReplicasAreToldBeforeTheyAreWritten(t *testing.T) {
-	h := newHooked(t, statefulSetMode)
+	h := newHooked(t)
 	replicas := func(n int64) func() error {
 		return func() error { return set(n, "spec", "replicas")(h.world) }
 	}
@@ -167,7 +167,7 @@ func TestReplicasAreToldBeforeTheyAreWritten(t *testing.T) {
 }
 
 func TestReplicasAreNotToldByWhatOnlyObserves(t *testing.T) {
-	h := newHooked(t, statefulSetMode)
+	h := newHooked(t)
 	h.engine.observe = true
 	h.after(nothing)
 	if len(h.told) > 0 || h.writes() > 0 {

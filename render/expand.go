@@ -147,7 +147,7 @@ func (x *expansion) text(s string, depth int) (any, error) {
 		}
 		if reference != s {
 			s = strings.ReplaceAll(s, reference, text)
-		} else if value, isText := asYAML(text); isText {
+		} else if value, isText := asYAML(text); isText || x.isEmptyDefault(reference) {
 			s = text
 		} else {
 			return x.value(value, depth+1)
@@ -179,8 +179,12 @@ func (e environment) resolve(reference string) (string, error) {
 	if !ok {
 		scheme, name = "env", uri
 	}
-	if scheme != "env" {
+	switch scheme {
+	case "env":
+	case "file", "http", "https", "yaml":
 		return "", fmt.Errorf("${%s:...} is only known in the pod", scheme)
+	default:
+		return "", errors.New("a reference ${...} is only known in the pod")
 	}
 	name, fallback, hasFallback := strings.Cut(name, ":-")
 	if !isVariable(name) || strings.Contains(uri, "$") {
@@ -190,6 +194,14 @@ func (e environment) resolve(reference string) (string, error) {
 		return e.lookup(name, nil)
 	}
 	return e.lookup(name, &fallback)
+}
+
+// isEmptyDefault tells whether a reference is ${env:NAME:-} for a NAME that is not set. That is an empty text, unlike a variable that is
+// empty, which is nothing.
+func (e environment) isEmptyDefault(reference string) bool {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(reference, "${env:"), ":-}")
+	_, set := e.values[name]
+	return ok && !set
 }
 
 // isVariable tells whether collectors take name for that of a variable.

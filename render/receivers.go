@@ -161,7 +161,7 @@ func (in *input) checkJobs(ids []string) error {
 		return nil
 	}
 	for _, r := range in.receivers {
-		if len(r.jobs) == 0 && !(r.main && in.allocation.Monitors != nil) {
+		if len(r.jobs) == 0 && (!r.main || in.allocation.Monitors == nil) {
 			why := "no scrape configs, so it gets no targets"
 			if in.allocation.Monitors != nil {
 				why += "; those of monitors go to " + main.id

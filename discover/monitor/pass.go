@@ -1,0 +1,269 @@
+package monitor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/otelier/otelier/discover"
+)
+
+// work is one object to translate.
+type work struct {
+	profile *profile
+	object  *object
+	result  translation
+}
+
+// pass brings everything up to date and notifies whom it concerns. It says when to call it next, even if nothing changes.
+func (w *Watcher) pass(ctx context.Context) (again time.Time) {
+	w.assets.retry() // What is due says so, and is taken in right now.
+	w.mu.Lock()
+	todo := w.plan()
+	w.mu.Unlock()
+	w.translate(ctx, todo)
+	if ctx.Err() != nil {
+		return time.Time{}
+	}
+
+	w.mu.Lock()
+	w.take(todo)
+	used := w.usedAssets()
+	w.watchAssets(used)
+	w.assets.keep(used)
+	for key := range w.watched {
+		if status := w.feeds[key]; status.state == feedForbidden {
+			w.assets.poll(key.what, key.namespace)
+		}
+	}
+	notices := w.results()
+	events := w.newProblems()
+	w.mu.Unlock()
+
+	for _, n := range notices {
+		w.notify(n)
+	}
+	w.record(events)
+	return earlier(w.assets.retry(), w.patienceEnds())
+}
+
+// plan is what is to be translated: what is selected by anybody and has changed, or refers to what has changed. It forgets what nobody
+// selects any more.
+func (w *Watcher) plan() []*work {
+	selected := map[*profile]map[objectKey]bool{}
+	for _, sub := range w.subs {
+		if sub.err != nil || !w.feedsReady(sub.matcher) {
+			continue
+		}
+		keys := selected[sub.profile]
+		if keys == nil {
+			keys = make(map[objectKey]bool, len(sub.profile.entries))
+			selected[sub.profile] = keys
+		}
+		for key, o := range w.objects {
+			if w.selects(sub.matcher, o) {
+				keys[key] = true
+			}
+		}
+	}
+	var todo []*work
+	for p, keys := range selected {
+		for key, e := range p.entries {
+			if !keys[key] {
+				delete(p.entries, key)
+			} else if len(w.changed) > 0 && slices.ContainsFunc(e.refs, func(ref assetKey) bool { return w.changed[ref] }) {
+				e.stale = true
+			}
+		}
+		for key := range keys {
+			if e := p.entries[key]; e == nil || e.stale || e.object != w.objects[key] {
+				todo = append(todo, &work{profile: p, object: w.objects[key]})
+			}
+		}
+	}
+	clear(w.changed)
+	return todo
+}
+
+func (w *Watcher) selects(m *matcher, o *object) bool {
+	return m.selects(o, w.namespaceLabels(o.Namespace))
+}
+
+// feedsReady says whether everything that a selection depends on is known.
+func (w *Watcher) feedsReady(m *matcher) bool {
+	for k := range kinds {
+		if m.wants(k) && !w.decided(k.plural()) {
+			return false
+		}
+	}
+	return !w.needsNamespaces(m) || w.decided(feedNamespaces)
+}
+
+func (w *Watcher) decided(what string) bool {
+	for _, namespace := range w.namespaces {
+		if status := w.feeds[feedKey{what, namespace}]; status == nil || status.state == feedStarting {
+			return false
+		}
+	}
+	return true
+}
+
+// translate does the work, several at a time.
+func (w *Watcher) translate(ctx context.Context, todo []*work) {
+	next := make(chan *work)
+	var wg sync.WaitGroup
+	for range min(translators, len(todo)) {
+		wg.Go(func() {
+			for t := range next {
+				t.result = t.profile.translate(ctx, t.object, w.assets, w.log)
+			}
+		})
+	}
+	for _, t := range todo {
+		next <- t
+	}
+	close(next)
+	wg.Wait()
+}
+
+// take stores what was translated. An object that only waits for what it refers to keeps the jobs that it had.
+func (w *Watcher) take(todo []*work) {
+	for _, t := range todo {
+		key := t.object.key()
+		e := &entry{object: t.object, translation: t.result}
+		if old := t.profile.entries[key]; old != nil && e.waiting && old.object.UID == t.object.UID && len(old.jobs) > 0 {
+			e.jobs, e.waiting = old.jobs, false
+			e.problems = slices.Clone(e.problems)
+			for i := range e.problems {
+				e.problems[i].Message += "; the jobs made before stay"
+			}
+		}
+		t.profile.entries[key] = e
+	}
+}
+
+// usedAssets are those that any translation has asked for.
+func (w *Watcher) usedAssets() map[assetKey]bool {
+	used := map[assetKey]bool{}
+	for _, p := range w.profiles {
+		for _, e := range p.entries {
+			for _, ref := range e.refs {
+				used[ref] = true
+			}
+		}
+	}
+	return used
+}
+
+// notice is a result that somebody is to be told.
+type notice struct {
+	sub    *subscription
+	result Result
+}
+
+// results are those that are complete and new.
+func (w *Watcher) results() []notice {
+	var out []notice
+	for _, sub := range w.subs {
+		result, complete := w.result(sub)
+		if !complete || (sub.last != nil && sub.last.same(&result)) {
+			continue
+		}
+		sub.last = &result
+		out = append(out, notice{sub, result})
+	}
+	return out
+}
+
+func (w *Watcher) notify(n notice) {
+	w.mu.Lock()
+	closed := n.sub.closed
+	w.mu.Unlock()
+	if !closed {
+		n.sub.notify(n.result)
+	}
+}
+
+// result of a subscription, and whether it is complete.
+func (w *Watcher) result(sub *subscription) (Result, bool) {
+	if sub.err != nil {
+		return Result{Problems: []Problem{{Reason: ReasonSelection, Message: sub.err.Error()}}}, true
+	}
+	if !w.feedsReady(sub.matcher) {
+		return Result{}, false
+	}
+	var entries []*entry
+	for key, o := range w.objects {
+		if !w.selects(sub.matcher, o) {
+			continue
+		}
+		e := sub.profile.entries[key]
+		switch waits := e == nil || (e.waiting && w.clock.Since(sub.since) < assetPatience); {
+		case waits && sub.last == nil:
+			return Result{}, false
+		case e != nil: // What came in since the plan was made is in the next result.
+			entries = append(entries, e)
+		}
+	}
+	slices.SortFunc(entries, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.object.kind, b.object.kind), cmp.Compare(a.object.Namespace, b.object.Namespace),
+			cmp.Compare(a.object.Name, b.object.Name))
+	})
+	r := Result{Jobs: make([]discover.Job, 0, len(entries))}
+	for _, e := range entries {
+		r.Jobs = append(r.Jobs, e.jobs...)
+		r.Problems = append(r.Problems, e.problems...)
+	}
+	w.feedProblems(sub, entries, &r)
+	slices.SortFunc(r.Problems, compareProblems)
+	r.Problems = slices.Compact(r.Problems)
+	return r, true
+}
+
+// feedProblems adds what can't be watched.
+func (w *Watcher) feedProblems(sub *subscription, entries []*entry, r *Result) {
+	add := func(kind, what, namespace, hint string) {
+		if status := w.feeds[feedKey{what, namespace}]; status != nil && status.state == feedForbidden {
+			r.Problems = append(r.Problems, Problem{
+				Kind: kind, Namespace: namespace, Reason: ReasonForbidden, Message: fmt.Sprintf("%s: %v", hint, status.err),
+			})
+		}
+	}
+	for k := range kinds {
+		if !sub.matcher.wants(k) {
+			continue
+		}
+		for _, namespace := range w.namespaces {
+			add(k.String(), k.plural(), namespace, "there are none of this kind until they can be read")
+		}
+		if status := w.feeds[feedKey{k.plural(), w.namespaces[0]}]; status.state == feedMissing {
+			r.Missing = append(r.Missing, k.resource().GroupResource().String())
+		}
+	}
+	if w.needsNamespaces(sub.matcher) {
+		for _, namespace := range w.namespaces {
+			add("Namespace", feedNamespaces, namespace, "namespaces are selected by their names alone until their labels can be read")
+		}
+	}
+	for _, e := range entries {
+		for _, ref := range e.refs {
+			add(ref.kind, ref.kind, ref.namespace, fmt.Sprintf("changes are noticed within %s only", pollInterval))
+		}
+	}
+}
+
+// patienceEnds is when a first result stops waiting; the zero time when none waits.
+func (w *Watcher) patienceEnds() (at time.Time) {
+	now := w.clock.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, sub := range w.subs {
+		if end := sub.since.Add(assetPatience); sub.last == nil && end.After(now) {
+			at = earlier(at, end)
+		}
+	}
+	return at
+}
