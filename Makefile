@@ -81,6 +81,14 @@ verify: ## Check that go.mod files, the CRDs and the links of the binary are wha
 golden: ## Rewrite the golden files of the renderer from what it renders now.
 	go test ./render -update
 
+# One at a time, since go test takes one: what comes from outside is read without a panic or a hang.
+FUZZTIME ?= 1m
+.PHONY: fuzz
+fuzz: ## Fuzz what reads input from outside. FUZZTIME is for each, 1m by default.
+	go test -run '^$$' -fuzz '^FuzzFile$$' -fuzztime $(FUZZTIME) ./discover/file
+	go test -run '^$$' -fuzz '^FuzzHandler$$' -fuzztime $(FUZZTIME) ./allocate
+	go test -run '^$$' -fuzz '^FuzzTranslate$$' -fuzztime $(FUZZTIME) ./discover/monitor
+
 .PHONY: bench
 bench: ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./...

@@ -23,6 +23,7 @@ import (
 	"github.com/otelier/otelier/discover"
 	allocatorfile "github.com/otelier/otelier/discover/file"
 	"github.com/otelier/otelier/discover/member"
+	"github.com/otelier/otelier/discover/monitor"
 )
 
 type allocateCmd struct {
@@ -117,7 +118,7 @@ func standAlone(config *allocatorfile.Config, names []string, cluster *rest.Conf
 		},
 	})
 	f := newFeed(feedOptions{
-		Providers: providers, Pool: out.pool, Filter: config.Filter, Secrets: config.AllowInsecureAuthSecrets, Monitors: config.Monitors != nil,
+		Providers: providers, Publish: out.pool.SetJobs, Withheld: out.pool.SetWithheld, Filter: config.Filter, Secrets: config.AllowInsecureAuthSecrets, Monitors: config.Monitors != nil,
 		Log: log, Clock: clock.RealClock{},
 	})
 	waiting = append(waiting, f.waiting)
@@ -131,11 +132,30 @@ func standAlone(config *allocatorfile.Config, names []string, cluster *rest.Conf
 		waiting = append(waiting, members.Waiting)
 		out.parts = append(out.parts, func(ctx context.Context) error { members.Run(ctx); return nil })
 	}
+	if config.Monitors != nil {
+		clients, err := monitor.NewClients(cluster)
+		if err != nil {
+			return nil, err
+		}
+		watcher := monitor.New(monitor.Options{Clients: clients, Log: log})
+		watcher.Subscribe(*config.Monitors, func(r monitor.Result) {
+			reportMonitors(r, log)
+			f.setMonitors(r.Jobs)
+		})
+		out.parts = append(out.parts, watcher.Run)
+	}
 	f.setOwn(config.Jobs)
 	out.server = allocate.NewServer(allocate.ServerOptions{
 		Root: out.pool, MetricsHandler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), Metrics: metrics, Log: log,
 	})
 	return out, nil
+}
+
+// reportMonitors says what is wrong with monitors. There are no statuses to say it in.
+func reportMonitors(r monitor.Result, log *slog.Logger) {
+	for _, p := range monitorProblems(r) {
+		log.Warn("monitors", "reason", p.reason, "problem", p.message)
+	}
 }
 
 func (a *alone) run(ctx context.Context, listener net.Listener) error {

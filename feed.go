@@ -49,17 +49,18 @@ func combine(secrets bool, lists ...[]discover.Job) combined {
 // feedOptions are what a feed is made of.
 type feedOptions struct {
 	Providers *discover.Providers
-	Pool      *allocate.Pool
+	// Publish gets the jobs with their targets.
+	Publish func([]*allocate.Job)
+	// Withheld gets the number of jobs that are left out because of secrets.
+	Withheld func(int)
 	// Filter leaves targets out that relabelling drops.
 	Filter bool
 	// Secrets lets jobs that hold some out.
 	Secrets bool
 	// Monitors is true when there will be jobs of monitors too.
 	Monitors bool
-	// Changed is called when what there is to say of the jobs has changed. May be nil.
-	Changed func()
-	Log     *slog.Logger
-	Clock   clock.Clock
+	Log      *slog.Logger
+	Clock    clock.Clock
 }
 
 // feed brings the jobs of one pool to its targets, and these to the pool: not before all of them are known.
@@ -72,12 +73,13 @@ type feed struct {
 	monitors   []discover.Job
 	knowOwn    bool
 	knowOthers bool
+	secrets    bool
 	last       combined
 }
 
 func newFeed(o feedOptions) *feed {
-	f := &feed{o: o, knowOthers: !o.Monitors}
-	f.targets = o.Providers.NewTargets(discover.TargetsOptions{Filter: o.Filter, Publish: o.Pool.SetJobs, Log: o.Log, Clock: o.Clock})
+	f := &feed{o: o, knowOthers: !o.Monitors, secrets: o.Secrets}
+	f.targets = o.Providers.NewTargets(discover.TargetsOptions{Filter: o.Filter, Publish: o.Publish, Log: o.Log, Clock: o.Clock})
 	return f
 }
 
@@ -100,12 +102,22 @@ func (f *feed) setMonitors(jobs []discover.Job) {
 	f.push()
 }
 
+// setSecrets lets jobs that hold secrets out, or not.
+func (f *feed) setSecrets(allowed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.secrets != allowed {
+		f.secrets = allowed
+		f.push()
+	}
+}
+
 // push is called with the lock held.
 func (f *feed) push() {
 	if !f.knowOwn || !f.knowOthers {
 		return
 	}
-	now := combine(f.o.Secrets, f.own, f.monitors)
+	now := combine(f.secrets, f.own, f.monitors)
 	for _, c := range now.Clashes {
 		if !slices.Contains(f.last.Clashes, c) {
 			f.o.Log.Warn("a job is left out: another one has its name", "job", c.Job, "source", c.Source, "other", c.Other)
@@ -117,11 +129,8 @@ func (f *feed) push() {
 		}
 	}
 	f.last = now
-	f.o.Pool.SetWithheld(len(now.Withheld))
+	f.o.Withheld(len(now.Withheld))
 	f.targets.SetJobs(now.Jobs)
-	if f.o.Changed != nil {
-		f.o.Changed()
-	}
 }
 
 // report is what there is to say of the jobs.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +42,8 @@ type runCmd struct {
 	Listen     string        `help:"Address of /healthz, /readyz and /metrics; empty for none." default:":8080" group:"Serving"`
 	Election   electionFlags `embed:"" group:"Leader election"`
 	Rendering  renderFlags   `embed:"" group:"Rendering"`
+
+	AllocatorListen string `help:"Address at which collectors ask for their targets; empty for none." default:":8081" group:"Serving"`
 }
 
 type kubeFlags struct {
@@ -60,9 +61,12 @@ func (c *runCmd) Validate() error {
 	if c.Workers < 1 {
 		return errors.New("--workers must be at least 1")
 	}
-	if c.Listen != "" {
-		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-			return fmt.Errorf("--listen: %w, want an address such as :8080 or 127.0.0.1:8080", err)
+	for flag, address := range map[string]string{"--listen": c.Listen, "--allocator-listen": c.AllocatorListen} {
+		if address == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("%s: %w, want an address such as :8080 or 127.0.0.1:8080", flag, err)
 		}
 	}
 	if _, err := c.Rendering.options(nil); err != nil {
@@ -83,9 +87,7 @@ func checkNamespaces(flag string, names ...string) error {
 
 // Run runs the operator until ctx ends. Losing the leadership, or the address to serve on, is an error.
 func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(gcPercent)
-	}
+	spareMemory()
 	config, inCluster, err := c.Kube.config()
 	if err != nil {
 		return err
@@ -123,23 +125,54 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 		}
 		cluster = reconcile.Fenced(cluster, candidate.Leads)
 	}
-	controller, err := reconcile.New(clients.dynamic, clients.metadata, reconcile.Options{
+	recorder := broadcaster.NewRecorder(scheme.Scheme, crds.EventReporter)
+	controllerOptions := reconcile.Options{
 		Planner: reconcile.NewPlanner(renderer(options)), Namespaces: c.Namespaces, Workers: c.Workers, Elected: elected, DryRun: c.DryRun,
-		Cluster: cluster, Recorder: broadcaster.NewRecorder(scheme.Scheme, crds.EventReporter),
-		Registry: registry, Clock: clock.RealClock{}, Log: log,
+		Cluster: cluster, Recorder: recorder, Registry: registry, Clock: clock.RealClock{}, Log: log,
+	}
+	controller, allocating, err := c.controller(ctx, clients, controllerOptions, allocatorOptions{
+		Config: config, Metadata: clients.metadata, Namespaces: c.Namespaces, Rendering: options,
+		Recorder: recorder, Registry: registry, Log: log, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "server", config.Host)
-	server := &serve.Server{Ready: controller.Ready, Metrics: registry, Log: log}
-	return c.runAll(ctx, log, server, controller, candidate, elected)
+	ready := func() bool { return controller.Ready() && (allocating == nil || allocating.Ready()) }
+	server := &serve.Server{Ready: ready, Metrics: registry, Log: log}
+	return c.runAll(ctx, log, server, controller, allocating, candidate, elected)
+}
+
+// controller makes the controller and, unless it is switched off, the allocator that hears from it of the collectors.
+func (c *runCmd) controller(ctx context.Context, clients clients, o reconcile.Options, ao allocatorOptions) (*reconcile.Controller, *allocator, error) {
+	if c.AllocatorListen == "" {
+		controller, err := reconcile.New(clients.dynamic, clients.metadata, o)
+		return controller, nil, err
+	}
+	a, err := newAllocator(ao)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Conditions, o.Replicas = a.conditions, a.replicas
+	controller, err := reconcile.New(clients.dynamic, clients.metadata, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.enqueue = controller.Enqueue
+	if a.synced, err = controller.Watch(a.collectorChanged); err != nil {
+		return nil, nil, err
+	}
+	var lc net.ListenConfig
+	if a.listener, err = lc.Listen(ctx, "tcp", c.AllocatorListen); err != nil {
+		return nil, nil, fmt.Errorf("serve targets: %w", err)
+	}
+	return controller, a, nil
 }
 
 // runAll runs the parts together; when one fails, the others stop. Without a candidate nobody is elected; the lease is given up only
 // after the last write.
 func (c *runCmd) runAll(
-	ctx context.Context, log *slog.Logger, server *serve.Server, controller *reconcile.Controller,
+	ctx context.Context, log *slog.Logger, server *serve.Server, controller *reconcile.Controller, allocating *allocator,
 	candidate *serve.Candidate, elected chan struct{},
 ) error {
 	ctx, stop := context.WithCancelCause(ctx)
@@ -150,6 +183,13 @@ func (c *runCmd) runAll(
 	if c.Listen != "" {
 		wg.Go(func() {
 			if err := server.Run(ctx, c.Listen); err != nil {
+				stop(err)
+			}
+		})
+	}
+	if allocating != nil {
+		wg.Go(func() {
+			if err := allocating.Run(ctx); err != nil {
 				stop(err)
 			}
 		})

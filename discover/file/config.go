@@ -3,11 +3,11 @@ package file
 import (
 	"time"
 
-	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/otelier/otelier/allocate"
 	"github.com/otelier/otelier/discover"
+	"github.com/otelier/otelier/discover/monitor"
 )
 
 // Config is what the file, the environment and the flags come to.
@@ -31,28 +31,7 @@ type Config struct {
 	// AllowInsecureAuthSecrets lets jobs with secrets out over a channel that is not trusted.
 	AllowInsecureAuthSecrets bool
 	// Monitors are the resources of the Prometheus Operator; nil when they are not used.
-	Monitors *Monitors
-}
-
-// Monitors is prometheus_cr: which resources are used, and how.
-type Monitors struct {
-	ServiceMonitors, PodMonitors, Probes, ScrapeConfigs Selector
-	// AllowNamespaces are the only namespaces to look in, all when empty; DenyNamespaces those not to look in. One of them is empty.
-	AllowNamespaces, DenyNamespaces []string
-	// SecretNamespaces are those whose Secrets and ConfigMaps may be read; the collectors' when the file names none.
-	SecretNamespaces []string
-	// DenyFileAccess drops endpoints that name files of the collector's file system.
-	DenyFileAccess bool
-	// ScrapeInterval and EvaluationInterval of what names none; default 30 s.
-	ScrapeInterval, EvaluationInterval time.Duration
-	// ScrapeProtocols to offer, the preferred first.
-	ScrapeProtocols []string
-	ScrapeClasses   []monitoringv1.ScrapeClass
-}
-
-// Selector selects the resources of one kind. Both are valid; nil Objects select nothing, and Namespaces is never nil.
-type Selector struct {
-	Objects, Namespaces *metav1.LabelSelector
+	Monitors *monitor.Selection
 }
 
 // Options are what there is besides the file. Flags win over the environment, and that over the file.

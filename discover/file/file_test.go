@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/otelier/otelier/allocate"
+	"github.com/otelier/otelier/discover/monitor"
 )
 
 func parse(t *testing.T, text string, o Options) (*Config, []string) {
@@ -70,14 +71,14 @@ func TestParse(t *testing.T) {
 		t.Errorf("jobs are %+v", c.Jobs)
 	}
 	all := &metav1.LabelSelector{}
-	want := &Monitors{
-		ServiceMonitors: Selector{&metav1.LabelSelector{MatchLabels: map[string]string{"release": "a"}}, all},
-		PodMonitors: Selector{&metav1.LabelSelector{
+	want := &monitor.Selection{
+		ServiceMonitors: monitor.Selector{&metav1.LabelSelector{MatchLabels: map[string]string{"release": "a"}}, all},
+		PodMonitors: monitor.Selector{&metav1.LabelSelector{
 			MatchLabels: map[string]string{"release": "b"}, MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "x", Operator: "In", Values: []string{"1"}}},
 		}, all},
-		Probes:           Selector{nil, all},
-		ScrapeConfigs:    Selector{nil, &metav1.LabelSelector{MatchLabels: map[string]string{"n": "s"}}},
-		SecretNamespaces: []string{"default"}, ScrapeInterval: time.Minute, EvaluationInterval: 30 * time.Second,
+		Probes:        monitor.Selector{nil, all},
+		ScrapeConfigs: monitor.Selector{nil, &metav1.LabelSelector{MatchLabels: map[string]string{"n": "s"}}},
+		Namespace:     "default", SecretNamespaces: []string{"default"}, ScrapeInterval: time.Minute, EvaluationInterval: 30 * time.Second,
 		ScrapeProtocols: defaultScrapeProtocols(), ScrapeClasses: c.Monitors.ScrapeClasses,
 	}
 	if diff := cmp.Diff(want, c.Monitors); diff != "" {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/otelier/otelier/allocate"
 	"github.com/otelier/otelier/discover"
+	"github.com/otelier/otelier/discover/monitor"
 )
 
 const (
@@ -129,10 +130,10 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return &c
 }
 
-func monitorsOf(s *section) (*Monitors, bool) {
+func monitorsOf(s *section) (*monitor.Selection, bool) {
 	defer s.rest()
 	enabled := s.boolean("enabled")
-	m := &Monitors{
+	m := &monitor.Selection{
 		AllowNamespaces:    s.texts("allow_namespaces", nil),
 		DenyNamespaces:     s.texts("deny_namespaces", nil),
 		SecretNamespaces:   s.texts("secret_namespaces", nil),
@@ -146,11 +147,12 @@ func monitorsOf(s *section) (*Monitors, bool) {
 			s.problem(s.at("scrape_protocols"), "%v", err)
 		}
 	}
-	for name, into := range map[string]*Selector{
-		"service_monitor": &m.ServiceMonitors, "pod_monitor": &m.PodMonitors, "probe": &m.Probes, "scrape_config": &m.ScrapeConfigs,
-	} {
-		into.Objects = s.selector(name + "_selector")
-		into.Namespaces = cmp.Or(s.selector(name+"_namespace_selector"), &metav1.LabelSelector{})
+	for _, kind := range []struct {
+		name string
+		into *monitor.Selector
+	}{{"service_monitor", &m.ServiceMonitors}, {"pod_monitor", &m.PodMonitors}, {"probe", &m.Probes}, {"scrape_config", &m.ScrapeConfigs}} {
+		kind.into.Objects = s.selector(kind.name + "_selector")
+		kind.into.Namespaces = cmp.Or(s.selector(kind.name+"_namespace_selector"), &metav1.LabelSelector{})
 	}
 	if v, there := s.take("scrape_classes"); there {
 		var classes []monitoringv1.ScrapeClass
@@ -200,8 +202,14 @@ func (c *Config) check(s *section, o Options, https bool) {
 	if c.Monitors == nil && len(c.Jobs) == 0 && s.err() == nil {
 		s.problems = append(s.problems, errors.New("nothing to discover: want prometheus_cr.enabled or config.scrape_configs"))
 	}
-	if c.Monitors != nil && len(c.Monitors.SecretNamespaces) == 0 && c.Namespace != "" {
-		c.Monitors.SecretNamespaces = []string{c.Namespace}
+	if c.Monitors != nil {
+		c.Monitors.Namespace = c.Namespace
+		if len(c.Monitors.SecretNamespaces) == 0 {
+			c.Monitors.SecretNamespaces = []string{c.Namespace}
+		}
+		if err := c.Monitors.Validate(); err != nil {
+			s.problem("prometheus_cr", "%v", err)
+		}
 	}
 	if o.Static {
 		return

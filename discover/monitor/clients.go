@@ -70,7 +70,7 @@ func assetMeta(o metav1.Object) metav1.ObjectMeta {
 func (c Clients) contentFeed(gvr schema.GroupVersionResource, namespace string) *feed {
 	client := c.Dynamic.Resource(gvr).Namespace(namespace)
 	return &feed{
-		what: what(gvr, namespace),
+		what: what(gvr, namespace), client: c.Dynamic,
 		list: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return client.List(ctx, o) },
 		watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return client.Watch(ctx, o)
@@ -89,7 +89,7 @@ func (c Clients) metadataFeed(gvr schema.GroupVersionResource, namespace, name s
 		return o
 	}
 	return &feed{
-		what: what(gvr, namespace+name),
+		what: what(gvr, namespace+name), client: c.Metadata,
 		list: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return client.List(ctx, only(o))
 		},

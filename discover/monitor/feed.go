@@ -38,6 +38,7 @@ const (
 // it says so. Callbacks come from one goroutine at a time.
 type feed struct {
 	what      string // for logs
+	client    any    // says whether it can stream lists
 	list      func(context.Context, metav1.ListOptions) (runtime.Object, error)
 	watch     cache.WatchFuncWithContext
 	transform cache.TransformFunc
@@ -142,7 +143,9 @@ func (f *feed) follow(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	trouble := make(chan error, 1)
-	informer := cache.NewSharedIndexInformer(&cache.ListWatch{ListWithContextFunc: f.list, WatchFuncWithContext: f.watch}, f.example, 0, cache.Indexers{})
+	source := cache.ToListWatcherWithWatchListSemantics(
+		&cache.ListWatch{ListWithContextFunc: f.list, WatchFuncWithContext: f.watch}, f.client)
+	informer := cache.NewSharedIndexInformer(source, f.example, 0, cache.Indexers{})
 	handler, err := f.prepare(informer, trouble)
 	if err != nil {
 		f.log.Error("watch of a resource", "resource", f.what, "err", err)

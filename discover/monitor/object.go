@@ -45,16 +45,7 @@ func newObject(k kind, u *unstructured.Unstructured) *object {
 	if weight, ok := u.GetAnnotations()[annotationWeight]; ok {
 		o.Annotations = map[string]string{annotationWeight: weight}
 	}
-	switch k {
-	case serviceMonitor:
-		o.spec = new(monitoringv1.ServiceMonitorSpec)
-	case podMonitor:
-		o.spec = new(monitoringv1.PodMonitorSpec)
-	case probe:
-		o.spec = new(monitoringv1.ProbeSpec)
-	default:
-		o.spec = new(monitoringv1alpha1.ScrapeConfigSpec)
-	}
+	o.spec = newSpec(k)
 	text, err := json.Marshal(u.Object["spec"])
 	if err == nil {
 		err = json.Unmarshal(text, o.spec)
@@ -63,6 +54,20 @@ func newObject(k kind, u *unstructured.Unstructured) *object {
 		o.spec, o.err = nil, fmt.Errorf("spec: %w", err)
 	}
 	return o
+}
+
+// newSpec is an empty spec of a kind.
+func newSpec(k kind) any {
+	switch k {
+	case serviceMonitor:
+		return new(monitoringv1.ServiceMonitorSpec)
+	case podMonitor:
+		return new(monitoringv1.PodMonitorSpec)
+	case probe:
+		return new(monitoringv1.ProbeSpec)
+	default:
+		return new(monitoringv1alpha1.ScrapeConfigSpec)
+	}
 }
 
 // transform is for an informer: what it caches are objects.

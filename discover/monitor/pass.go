@@ -21,16 +21,37 @@ type work struct {
 // pass brings everything up to date and notifies whom it concerns. It says when to call it next, even if nothing changes.
 func (w *Watcher) pass(ctx context.Context) (again time.Time) {
 	w.assets.retry() // What is due says so, and is taken in right now.
+	notices, events := w.refresh(ctx)
+	if ctx.Err() != nil {
+		return time.Time{}
+	}
+	w.followAssets()
+	for _, n := range notices {
+		w.notify(n)
+	}
+	w.record(events)
+	return earlier(w.assets.retry(), w.patienceEnds())
+}
+
+// refresh translates what has to be, and says what is new.
+func (w *Watcher) refresh(ctx context.Context) ([]notice, []event) {
 	w.mu.Lock()
 	todo := w.plan()
 	w.mu.Unlock()
 	w.translate(ctx, todo)
-	if ctx.Err() != nil {
-		return time.Time{}
-	}
-
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, nil // What was cut short says nothing about the objects.
+	}
 	w.take(todo)
+	return w.results(), w.newProblems()
+}
+
+// followAssets watches the Secrets and ConfigMaps that are referred to now, and forgets the others.
+func (w *Watcher) followAssets() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	used := w.usedAssets()
 	w.watchAssets(used)
 	w.assets.keep(used)
@@ -39,15 +60,6 @@ func (w *Watcher) pass(ctx context.Context) (again time.Time) {
 			w.assets.poll(key.what, key.namespace)
 		}
 	}
-	notices := w.results()
-	events := w.newProblems()
-	w.mu.Unlock()
-
-	for _, n := range notices {
-		w.notify(n)
-	}
-	w.record(events)
-	return earlier(w.assets.retry(), w.patienceEnds())
 }
 
 // plan is what is to be translated: what is selected by anybody and has changed, or refers to what has changed. It forgets what nobody
@@ -250,7 +262,7 @@ func (w *Watcher) feedProblems(sub *subscription, entries []*entry, r *Result) {
 	}
 	for _, e := range entries {
 		for _, ref := range e.refs {
-			add(ref.kind, ref.kind, ref.namespace, fmt.Sprintf("changes are noticed within %s only", pollInterval))
+			add(ref.kind, ref.kind, ref.namespace, "changes are noticed with a delay")
 		}
 	}
 }
@@ -261,7 +273,7 @@ func (w *Watcher) patienceEnds() (at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, sub := range w.subs {
-		if end := sub.since.Add(assetPatience); sub.last == nil && end.After(now) {
+		if end := sub.since.Add(assetPatience); sub.err == nil && sub.last == nil && end.After(now) {
 			at = earlier(at, end)
 		}
 	}

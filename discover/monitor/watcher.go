@@ -118,8 +118,9 @@ func (w *Watcher) Subscribe(s Selection, notify func(Result)) (unsubscribe func(
 			w.profiles[sub.key] = sub.profile
 		}
 		sub.profile.users++
-		sub.err = sub.profile.err
-		w.need(sub.matcher)
+		if sub.err = sub.profile.err; sub.err == nil {
+			w.need(sub.matcher)
+		}
 	}
 	w.subs = append(w.subs, sub)
 	w.mu.Unlock()
@@ -170,7 +171,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	w.mu.Lock()
 	w.running = ctx
 	for _, sub := range w.subs {
-		if sub.matcher != nil {
+		if sub.err == nil {
 			w.need(sub.matcher)
 		}
 	}

@@ -48,11 +48,12 @@ func TestSameAnswers(t *testing.T) {
 			s.WaitReady(t, pool)
 			one, two := poolAt(t, s, first), poolAt(t, s, second)
 			paths := one.waitShared(t)
+			often := paths[:2+sameMembers] // all members of one job
 			two.waitShared(t)
 			truth := one.truth(t, paths)
 			wantSame(t, "the other replica", truth, two.truth(t, paths))
 
-			poll := startPoller(t, one, paths)
+			poll := startPoller(t, one, often)
 			pods := steps.UIDs(s.List(t, steps.Pods, steps.ManagedBy))
 			s.PatchSpec(t, pool, `podAnnotations: {restarted: once}`)
 			steps.Eventually(t, "a rolling restart", func() error {
@@ -63,17 +64,19 @@ func TestSameAnswers(t *testing.T) {
 				return nil
 			})
 			s.WaitReady(t, pool)
+			steps.Eventually(t, "every answer several times", func() error { return poll.lacking(20) })
 			poll.stop()
 			poll.judge(t, truth)
 
 			if err := b.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			poll = startPoller(t, two, paths)
+			poll = startPoller(t, two, often)
 			s.LaunchReplica(t, "third", "--allocator-listen", second, "--allocator-url", "http://"+first)
 			steps.Eventually(t, "every answer in full", func() error { return poll.lacking(20) })
 			poll.stop()
 			poll.judge(t, truth)
+			wantSame(t, "the replica that was restarted", truth, two.truth(t, paths))
 		})).
 		Feature())
 }
