@@ -13,7 +13,7 @@ import (
 type fileFlags struct {
 	Config string `help:"Configuration file: targetallocator.yaml of the OpenTelemetry Operator." default:"/conf/targetallocator.yaml" aliases:"config-file" type:"path" placeholder:"FILE"`
 
-	AllowInsecureAuthSecrets  *bool  `help:"Serve jobs that hold secrets, although in clear text." env:"ALLOW_INSECURE_AUTH_SECRETS"`
+	AllowInsecureAuthSecrets  *bool  `help:"Serve jobs that hold secrets, although in clear text."`
 	EnablePrometheusCRWatcher *bool  `name:"enable-prometheus-cr-watcher" help:"Use ServiceMonitors, PodMonitors, Probes and ScrapeConfigs, whatever the file says."`
 	EnableHTTPSServer         *bool  `name:"enable-https-server" hidden:""`
 	ListenAddrHTTPS           string `hidden:""`

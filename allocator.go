@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -208,10 +209,7 @@ func (a *allocator) settle() {
 // look has the statuses written of which there is something else to say.
 func (a *allocator) look(said map[types.NamespacedName][]metav1.Condition) {
 	a.mu.Lock()
-	all := make(map[types.NamespacedName]*collectorPools, len(a.served))
-	for key, c := range a.served {
-		all[key] = c
-	}
+	all := maps.Clone(a.served)
 	a.mu.Unlock()
 	for key, c := range all {
 		now, known := c.conditions()

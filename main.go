@@ -31,10 +31,10 @@ const (
 type cli struct {
 	Run      runCmd      `cmd:"" help:"Run the operator."`
 	Diff     diffCmd     `cmd:"" help:"Show what the operator would change in the cluster, and change nothing."`
-	Allocate allocateCmd `cmd:"" help:"Share scrape targets out among collectors."`
 	Render   renderCmd   `cmd:"" help:"Print the objects that collectors give rise to, without a cluster."`
 	CRDs     crdsCmd     `cmd:"" name:"crds" help:"Print the CustomResourceDefinitions: otelier crds | kubectl apply --server-side -f -"`
 	Install  installCmd  `cmd:"" help:"Print one manifest that installs the operator: otelier install | kubectl apply --server-side -f -"`
+	Allocate allocateCmd `cmd:"" help:"Share scrape targets out among collectors."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	Log logFlags `embed:"" prefix:"log-" group:"Logging"`

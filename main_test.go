@@ -521,6 +521,9 @@ func TestHelp(t *testing.T) {
 		"crds":    {"Logging"},
 		"install": {"Logging"},
 		"version": {"Logging"},
+
+		"allocate serve": {"Logging", "Cluster"},
+		"allocate plan":  {"Logging", "Cluster"},
 	}
 	flag := regexp.MustCompile(`^  (?:-\w, |    )?--(?:\[no-\])?([a-z-]+)`)
 	for command, want := range groups {

@@ -90,7 +90,7 @@ func (d *kubeDiscovery) Run(ctx context.Context, up chan<- []*targetgroup.Group)
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	set := &informers{ctx: ctx, running: &running, failed: d.failed}
+	set := &informers{ctx: ctx, running: &running, failed: d.failed, log: d.log}
 	inner := make(chan []*targetgroup.Group)
 	main := make([]cache.SharedIndexInformer, 0, 1)
 	for _, ns := range d.namespaces() {

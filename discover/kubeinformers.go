@@ -2,12 +2,16 @@ package discover
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"slices"
 	"sync"
 
 	promkube "github.com/prometheus/prometheus/discovery/kubernetes"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	appsinformers "k8s.io/client-go/informers/apps/v1"
 	batchinformers "k8s.io/client-go/informers/batch/v1"
@@ -32,17 +36,23 @@ type informers struct {
 	ctx     context.Context
 	running *sync.WaitGroup
 	failed  func(error)
+	log     *slog.Logger
 	all     []cache.SharedIndexInformer
 }
 
 func (s *informers) add(inf cache.SharedIndexInformer) cache.SharedIndexInformer {
 	// The errors are those of an informer that runs.
 	_ = inf.SetTransform(slim)
-	_ = inf.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		if !inf.HasSynced() {
+	_ = inf.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+		switch {
+		case apierrors.IsResourceExpired(err), apierrors.IsGone(err), errors.Is(err, io.EOF):
+			// That is how watches end.
+		case inf.HasSynced():
+			s.log.Warn("watching has failed and is tried again", "error", err)
+		default:
 			s.failed(err)
+			s.log.Warn("listing has failed and is tried again", "error", err)
 		}
-		cache.DefaultWatchErrorHandler(ctx, r, err)
 	})
 	s.all = append(s.all, inf)
 	return inf

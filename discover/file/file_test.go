@@ -71,13 +71,16 @@ func TestParse(t *testing.T) {
 		t.Errorf("jobs are %+v", c.Jobs)
 	}
 	all := &metav1.LabelSelector{}
+	selector := func(objects, namespaces *metav1.LabelSelector) monitor.Selector {
+		return monitor.Selector{Objects: objects, Namespaces: namespaces}
+	}
 	want := &monitor.Selection{
-		ServiceMonitors: monitor.Selector{&metav1.LabelSelector{MatchLabels: map[string]string{"release": "a"}}, all},
-		PodMonitors: monitor.Selector{&metav1.LabelSelector{
+		ServiceMonitors: selector(&metav1.LabelSelector{MatchLabels: map[string]string{"release": "a"}}, all),
+		PodMonitors: selector(&metav1.LabelSelector{
 			MatchLabels: map[string]string{"release": "b"}, MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "x", Operator: "In", Values: []string{"1"}}},
-		}, all},
-		Probes:        monitor.Selector{nil, all},
-		ScrapeConfigs: monitor.Selector{nil, &metav1.LabelSelector{MatchLabels: map[string]string{"n": "s"}}},
+		}, all),
+		Probes:        selector(nil, all),
+		ScrapeConfigs: selector(nil, &metav1.LabelSelector{MatchLabels: map[string]string{"n": "s"}}),
 		Namespace:     "default", SecretNamespaces: []string{"default"}, ScrapeInterval: time.Minute, EvaluationInterval: 30 * time.Second,
 		ScrapeProtocols: defaultScrapeProtocols(), ScrapeClasses: c.Monitors.ScrapeClasses,
 	}

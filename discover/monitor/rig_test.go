@@ -54,7 +54,10 @@ func (r *rig) hangUp() {
 }
 
 // impatient is a clock on which time passes 20 times as fast: the waits are the product's own, and the test does not wait for them.
-type impatient struct{ clock.RealClock }
+type impatient struct {
+	clock.RealClock
+	start time.Time
+}
 
 const haste = 20
 
@@ -66,9 +69,7 @@ type hurried struct{ clock.Timer }
 
 func (h hurried) Reset(d time.Duration) bool { return h.Timer.Reset(d / haste) }
 
-var start = time.Now()
-
-func (impatient) Now() time.Time                    { return start.Add(time.Since(start) * haste) }
+func (i impatient) Now() time.Time                  { return i.start.Add(time.Since(i.start) * haste) }
 func (i impatient) Since(t time.Time) time.Duration { return i.Now().Sub(t) }
 
 func newRig(t *testing.T, namespaces ...string) *rig {
@@ -109,7 +110,7 @@ func newRig(t *testing.T, namespaces ...string) *rig {
 	})
 	r.watcher = New(Options{
 		Clients:    Clients{r.dynamic, r.metadata, r.core.CoreV1(), r.core.CoreV1()},
-		Namespaces: namespaces, Recorder: r.recorder, Clock: impatient{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Namespaces: namespaces, Recorder: r.recorder, Clock: impatient{start: time.Now()}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	return r
 }
@@ -121,7 +122,10 @@ func (r *rig) run() {
 	r.t.Cleanup(func() {
 		cancel()
 		select {
-		case <-done:
+		case err := <-done:
+			if err != nil {
+				r.t.Errorf("Run: %v", err)
+			}
 		case <-time.After(30 * time.Second):
 			r.t.Error("Run did not return within 30 s of the end of its context")
 		}
