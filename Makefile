@@ -85,9 +85,9 @@ golden: ## Rewrite the golden files of the renderer from what it renders now.
 FUZZTIME ?= 1m
 .PHONY: fuzz
 fuzz: ## Fuzz what reads input from outside. FUZZTIME is for each, 1m by default.
-	go test -run '^$$' -fuzz '^FuzzFile$$' -fuzztime $(FUZZTIME) ./discover/file
-	go test -run '^$$' -fuzz '^FuzzHandler$$' -fuzztime $(FUZZTIME) ./allocate
-	go test -run '^$$' -fuzz '^FuzzTranslate$$' -fuzztime $(FUZZTIME) ./discover/monitor
+	go test -run '^$$' -fuzz '^FuzzFile$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5x ./discover/file
+	go test -run '^$$' -fuzz '^FuzzHandler$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5x ./allocate
+	go test -run '^$$' -fuzz '^FuzzTranslate$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5x ./discover/monitor
 
 .PHONY: bench
 bench: ## Run the benchmarks.

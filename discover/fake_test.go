@@ -22,12 +22,13 @@ import (
 type fakeSD struct {
 	ID     string
 	groups chan []*targetgroup.Group
+	dealt  chan struct{}
 	end    chan struct{}
 	broken error
 }
 
 func newFakeSD(id string) *fakeSD {
-	return &fakeSD{ID: id, groups: make(chan []*targetgroup.Group), end: make(chan struct{})}
+	return &fakeSD{ID: id, groups: make(chan []*targetgroup.Group), dealt: make(chan struct{}, 1), end: make(chan struct{})}
 }
 
 func (*fakeSD) Name() string { return "fake" }
@@ -48,11 +49,15 @@ func (f *fakeSD) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 		case <-f.end:
 			return
 		case g := <-f.groups:
-			select {
-			case up <- g:
-			case <-ctx.Done():
-				return
+			// What comes second is taken when the first has been dealt with.
+			for _, batch := range [][]*targetgroup.Group{g, nil} {
+				select {
+				case up <- batch:
+				case <-ctx.Done():
+					return
+				}
 			}
+			f.dealt <- struct{}{}
 		}
 	}
 }
@@ -109,11 +114,10 @@ func fakeJob(t *testing.T, name string, sds ...*fakeSD) Job {
 // set hands jobs over and takes a step.
 func (m *manual) set(jobs ...Job) {
 	m.targets.SetJobs(jobs)
-	<-m.targets.wake
 	m.targets.step()
 }
 
-// tell makes a discovery say something, and takes the steps that follow.
+// tell makes a discovery say something, and takes a step.
 func (m *manual) tell(f *fakeSD, groups ...*targetgroup.Group) {
 	m.t.Helper()
 	select {
@@ -121,16 +125,11 @@ func (m *manual) tell(f *fakeSD, groups ...*targetgroup.Group) {
 	case <-time.After(10 * time.Second):
 		m.t.Fatalf("discovery %s does not run", f.ID)
 	}
-	m.woken()
-}
-
-func (m *manual) woken() {
-	m.t.Helper()
 	select {
-	case <-m.targets.wake:
+	case <-f.dealt:
 		m.targets.step()
 	case <-time.After(10 * time.Second):
-		m.t.Fatal("nothing was noticed")
+		m.t.Fatalf("discovery %s was not dealt with", f.ID)
 	}
 }
 

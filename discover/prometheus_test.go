@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ import (
 type prom struct {
 	discovery *discovery.Manager
 	scrape    *scrape.Manager
+	stop      func()
 }
 
 type nowhere struct{ storage.Appendable }
@@ -54,13 +56,14 @@ func newProm(t testing.TB) *prom {
 	done := make(chan struct{}, 2)
 	go func() { _ = dm.Run(); done <- struct{}{} }()
 	go func() { _ = sm.Run(dm.SyncCh()); done <- struct{}{} }()
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		sm.Stop()
 		<-done
 		<-done
 	})
-	return &prom{discovery: dm, scrape: sm}
+	t.Cleanup(stop)
+	return &prom{discovery: dm, scrape: sm, stop: stop}
 }
 
 func (p *prom) apply(t testing.TB, cfg *config.Config) {
@@ -92,7 +95,11 @@ func (p *prom) scraped() map[string][]string {
 	return out
 }
 
-func (p *prom) dropped() map[string]int { return p.scrape.TargetsDroppedCounts() }
+// dropped is how many targets relabelling has dropped of each job. It stops everything, because Prometheus counts without a lock.
+func (p *prom) dropped() map[string]int {
+	p.stop()
+	return p.scrape.TargetsDroppedCounts()
+}
 
 // allocator answers for a pool of one member, as far as a collector asks.
 type allocator struct {

@@ -63,7 +63,7 @@ func jobs(t testing.TB, doc, dir string) []Job {
 // last waits for a picture that is as wanted.
 func (r *rig) last(want func([]*allocate.Job) error) []*allocate.Job {
 	r.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	err := fmt.Errorf("nothing was published")
 	for {
 		r.mu.Lock()

@@ -54,10 +54,12 @@ func BenchmarkAllocate(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		b.Cleanup(func() { _ = p.Stop() })
 		waitServed(b, p, address)
 		f.add("served-s", time.Since(begin).Seconds())
 		f.add("cpu-s", cpuTime(b, p))
 		f.add("resident-B", settledMemory(b, p)/allocateTargets)
+		wantAll(b, address)
 		f.add("peak-B", memory(b, p, "VmHWM")/allocateTargets)
 		for _, c := range []struct {
 			name, job string
@@ -158,30 +160,45 @@ func podTarget(i int) map[string]any {
 	return map[string]any{"targets": []string{labels["pod_ip"] + ":9090"}, "labels": meta}
 }
 
-// waitServed waits until the collectors together have every target.
+// waitServed waits for the first answer with targets, after which there must be all.
 func waitServed(b *testing.B, p *program.Process, address string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
-	err := p.Wait(ctx, "all targets served", func(ctx context.Context) error {
-		body, err := fetch(ctx, "http://"+address+"/jobs/large/targets?collector_id="+collectorName(allocateCollectors-1))
-		if err != nil {
-			return err
-		}
-		if n := bytes.Count(body, []byte(`"targets":`)); n != largeTargets/allocateCollectors {
-			return fmt.Errorf("a collector has %d targets of the large job", n)
-		}
-		return nil
+	err := p.Wait(ctx, "targets served", func(ctx context.Context) error {
+		_, err := countTargets(ctx, address, "large", 0)
+		return err
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i := range smallJobs {
-		body, err := fetch(ctx, fmt.Sprintf("http://%s/jobs/small-%02d/targets?collector_id=%s", address, i, collectorName(i)))
-		if err != nil || !bytes.Contains(body, []byte(`"targets":`)) {
-			b.Fatalf("job small-%02d: %v, %.100s", i, err, body)
+}
+
+// wantAll fails the benchmark unless the collectors together have every target.
+func wantAll(b *testing.B, address string) {
+	b.Helper()
+	sum := 0
+	for i := range allocateCollectors {
+		jobs := []string{"large"}
+		for k := range smallJobs {
+			jobs = append(jobs, fmt.Sprintf("small-%02d", k))
+		}
+		for _, job := range jobs {
+			n, err := countTargets(b.Context(), address, job, i)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sum += n
 		}
 	}
+	if sum != allocateTargets {
+		b.Fatalf("the collectors have %d targets, want %d", sum, allocateTargets)
+	}
+}
+
+func countTargets(ctx context.Context, address, job string, collector int) (int, error) {
+	body, err := fetch(ctx, "http://"+address+"/jobs/"+job+"/targets?collector_id="+collectorName(collector))
+	return bytes.Count(body, []byte(`"targets":`)), err
 }
 
 func fetch(ctx context.Context, url string) ([]byte, error) {
