@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/prometheus/model/labels"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -108,6 +109,7 @@ func standAlone(config *allocatorfile.Config, names []string, cluster *rest.Conf
 		members *member.Watcher
 	)
 	metrics := allocate.NewMetrics(registry)
+	var f *feed // nothing asks the pool before it is there
 	out.pool = allocate.NewPool(allocate.PoolOptions{
 		Rules: config.Rules, Log: log, Metrics: metrics,
 		Waiting: func() string { return waitingFor(waiting...)() },
@@ -116,8 +118,9 @@ func standAlone(config *allocatorfile.Config, names []string, cluster *rest.Conf
 				members.Polled(id)
 			}
 		},
+		Relabel: func(job string, before labels.Labels) (labels.Labels, bool) { return f.relabel(job, before) },
 	})
-	f := newFeed(feedOptions{
+	f = newFeed(feedOptions{
 		Providers: providers, Publish: out.pool.SetJobs, Withheld: out.pool.SetWithheld, Filter: config.Filter, Secrets: config.AllowInsecureAuthSecrets, Monitors: config.Monitors != nil,
 		Log: log, Clock: clock.RealClock{},
 	})

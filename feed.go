@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"k8s.io/utils/clock"
 
 	"github.com/otelier/otelier/allocate"
@@ -138,6 +139,18 @@ func (f *feed) report() (combined, discover.Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.last, f.targets.Status()
+}
+
+// relabel is what becomes of the labels that a target of a job is served with.
+func (f *feed) relabel(name string, before labels.Labels) (after labels.Labels, kept bool) {
+	f.mu.Lock()
+	jobs := f.last.Jobs
+	f.mu.Unlock()
+	i := slices.IndexFunc(jobs, func(j discover.Job) bool { return j.Config.JobName == name })
+	if i < 0 {
+		return labels.EmptyLabels(), false
+	}
+	return jobs[i].Relabel(before)
 }
 
 // waiting says what the jobs are not known for; empty when they are.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	promlabels "github.com/prometheus/prometheus/model/labels"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -178,6 +179,7 @@ func (c *collectorPools) pool(ctx context.Context, name string, isMain bool, wan
 		p.pool = allocate.NewPool(allocate.PoolOptions{
 			Name: name, Rules: rulesOf(want), Log: c.log, Clock: c.clock, Metrics: c.metrics, Polled: c.polled,
 			Waiting: func() string { return c.waiting(p) },
+			Relabel: func(job string, before promlabels.Labels) (promlabels.Labels, bool) { return c.feedOf(p).relabel(job, before) },
 		})
 		c.pools[name] = p
 		if c.knowMembers {
@@ -217,6 +219,12 @@ func (c *collectorPools) feed(ctx context.Context, p *servedPool, want *crds.All
 	})
 }
 
+func (c *collectorPools) feedOf(p *servedPool) *feed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return p.feed
+}
+
 // syncMonitors asks for the jobs of the selected monitors; those of the last selection stay until they are there.
 func (c *collectorPools) syncMonitors(want *crds.Allocation) error {
 	var selection *monitor.Selection
@@ -229,8 +237,9 @@ func (c *collectorPools) syncMonitors(want *crds.Allocation) error {
 	if equality.Semantic.DeepEqual(selection, c.selection) && (selection == nil) == (c.unsubscribe == nil) {
 		return nil
 	}
-	if c.unsubscribe != nil {
-		c.unsubscribe()
+	// Only afterwards, so that what both watch goes on being watched.
+	if before := c.unsubscribe; before != nil {
+		defer before()
 		c.unsubscribe = nil
 	}
 	c.selection = selection

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
 
 	"github.com/otelier/otelier/allocate"
 )
@@ -134,6 +138,53 @@ func files(b *testing.B, dir string, js []Job, n int) {
 	cancel()
 	wg.Wait()
 	write(b, filepath.Join(dir, "07.json"), string(raw))
+}
+
+// BenchmarkGroups is what 10,000 targets cost that are in memory: to pack, to relabel, to make blocks of, and to see that nothing has
+// changed.
+func BenchmarkGroups(b *testing.B) {
+	const n = 10_000
+	var all []*targetgroup.Group
+	for i := range n {
+		g := &targetgroup.Group{Source: fmt.Sprint(i)}
+		if err := json.Unmarshal([]byte(group(i)), g); err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, g)
+	}
+	job := jobs(b, strings.Replace(manyConfig, "  file_sd_configs: [{files: [\"*.json\"]}]\n", "", 1), "")[0]
+	for _, part := range []string{"pack", "relabel", "build", "unchanged"} {
+		b.Run(part, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				fresh := job
+				fresh.Config = new(config.ScrapeConfig)
+				*fresh.Config = *job.Config
+				w := newWorkbench(b, fresh, 1)
+				for _, step := range []struct {
+					name string
+					do   func()
+				}{
+					{"pack", func() { w.subs[0].accept(all, true) }},
+					{"relabel", func() { w.state.update() }},
+					{"build", func() { w.state.build() }},
+					{"unchanged", func() {
+						w.subs[0].accept(all, true)
+						w.state.update()
+						w.state.build()
+					}},
+				} {
+					if step.name == part {
+						b.StartTimer()
+					}
+					step.do()
+					b.StopTimer()
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/target")
+		})
+	}
 }
 
 // cpu is how long the process has had a processor.

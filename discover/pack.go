@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/common/model"
@@ -66,6 +67,8 @@ func mix(x uint64) uint64 {
 
 func (p *packer) pack(g *targetgroup.Group, sum uint64) *packed {
 	p.dict = p.dict.current()
+	p.dict.mu.Lock()
+	defer p.dict.mu.Unlock()
 	// Texts get a number when two groups have them: what all targets of one group have alone is written where it is.
 	p.group = uint32(maphash.String(p.seed, g.Source)) | 1
 	p.buf = p.buf[:0]
@@ -83,12 +86,7 @@ func (p *packer) labels(ls model.LabelSet) {
 	for n, v := range ls {
 		p.pairs = append(p.pairs, pair{string(n), string(v)})
 	}
-	slices.SortFunc(p.pairs, func(a, b pair) int {
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(p.pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
 	p.buf = binary.AppendUvarint(p.buf, uint64(len(p.pairs)))
 	for _, l := range p.pairs {
 		p.text(l.name, true)
@@ -192,13 +190,11 @@ func (d *dictionary) current() *dictionary {
 	}
 }
 
-// number of a text, which gets one when a second group has it, or always.
+// number of a text, which gets one when a second group has it, or always. It is called with the lock held.
 func (d *dictionary) number(s string, group uint32, always bool) (uint32, bool) {
 	if len(s) == 0 || len(s) > maxTextLength {
 		return 0, false
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if id, ok := d.ids[s]; ok {
 		return id, true
 	}
