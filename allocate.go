@@ -122,7 +122,7 @@ func standAlone(config *allocatorfile.Config, names []string, cluster *rest.Conf
 	})
 	f = newFeed(feedOptions{
 		Providers: providers, Publish: out.pool.SetJobs, Withheld: out.pool.SetWithheld, Filter: config.Filter, Secrets: config.AllowInsecureAuthSecrets, Monitors: config.Monitors != nil,
-		Log: log, Clock: clock.RealClock{},
+		Lag: metrics.ObserveDiscoveryLag, Log: log, Clock: clock.RealClock{},
 	})
 	waiting = append(waiting, f.waiting)
 	out.parts = append(out.parts, providers.Run, f.Run)

@@ -44,6 +44,7 @@ type allocatorOptions struct {
 	Namespaces []string
 	Rendering  render.Options
 	Recorder   events.EventRecorder
+	Elected    <-chan struct{} // closed when this process is the one to record Events
 	Registry   prometheus.Registerer
 	Log        *slog.Logger
 	Clock      clock.WithTicker
@@ -76,7 +77,9 @@ func newAllocator(o allocatorOptions) (*allocator, error) {
 	if err != nil {
 		return nil, err
 	}
-	providers, err := discover.NewProviders(discover.ProvidersOptions{Log: o.Log, Clock: o.Clock, Registry: o.Registry, Kube: o.Config})
+	providers, err := discover.NewProviders(discover.ProvidersOptions{
+		Log: o.Log, Clock: o.Clock, Registry: o.Registry, Kube: o.Config, Namespaces: o.Namespaces,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +96,11 @@ func newAllocator(o allocatorOptions) (*allocator, error) {
 		},
 		rendering: o.Rendering, changed: make(chan struct{}, 1),
 		monitors: monitor.New(monitor.Options{
-			Clients: clients, Namespaces: o.Namespaces, Recorder: o.Recorder, Clock: o.Clock, Log: o.Log,
+			Clients: clients, Namespaces: o.Namespaces, Recorder: o.Recorder, Elected: o.Elected, Clock: o.Clock, Log: o.Log,
 		}),
 		pending: map[types.NamespacedName]*unstructured.Unstructured{}, served: map[types.NamespacedName]*collectorPools{},
 	}
-	a.subscribe = a.monitors.Subscribe
+	a.subscribe, a.monitorsWait = a.monitors.Subscribe, a.monitors.Waiting
 	a.server = allocate.NewServer(allocate.ServerOptions{Metrics: a.metrics, Log: o.Log})
 	return a, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"k8s.io/utils/clock"
@@ -54,14 +55,18 @@ type feedOptions struct {
 	Publish func([]*allocate.Job)
 	// Withheld gets the number of jobs that are left out because of secrets.
 	Withheld func(int)
+	// Lag gets how long it took from the first change that was noticed until it was published; may be nil.
+	Lag func(time.Duration)
 	// Filter leaves targets out that relabelling drops.
 	Filter bool
 	// Secrets lets jobs that hold some out.
 	Secrets bool
 	// Monitors is true when there will be jobs of monitors too.
 	Monitors bool
-	Log      *slog.Logger
-	Clock    clock.Clock
+	// MonitorsWait lists what the jobs of monitors are not known for; may be nil.
+	MonitorsWait func() []string
+	Log          *slog.Logger
+	Clock        clock.Clock
 }
 
 // feed brings the jobs of one pool to its targets, and these to the pool: not before all of them are known.
@@ -80,7 +85,7 @@ type feed struct {
 
 func newFeed(o feedOptions) *feed {
 	f := &feed{o: o, knowOthers: !o.Monitors, secrets: o.Secrets}
-	f.targets = o.Providers.NewTargets(discover.TargetsOptions{Filter: o.Filter, Publish: o.Publish, Log: o.Log, Clock: o.Clock})
+	f.targets = o.Providers.NewTargets(discover.TargetsOptions{Filter: o.Filter, Publish: o.Publish, Lag: o.Lag, Log: o.Log, Clock: o.Clock})
 	return f
 }
 
@@ -162,6 +167,11 @@ func (f *feed) waiting() string {
 	case !own:
 		return "the scrape configs"
 	case !others:
+		if f.o.MonitorsWait != nil {
+			if list := f.o.MonitorsWait(); len(list) > 0 {
+				return "the monitors: " + strings.Join(list, ", ")
+			}
+		}
 		return "the monitors"
 	}
 	if list := f.targets.Waiting(); len(list) > 0 {

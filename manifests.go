@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/otelier/otelier/crds"
+	"github.com/otelier/otelier/discover"
 	"github.com/otelier/otelier/internal/manifest"
 	"github.com/otelier/otelier/render"
 )
@@ -103,7 +105,7 @@ func (c *renderCmd) Run(ctx context.Context, io streams) error {
 		}
 		for _, o := range read {
 			if o.GroupVersionKind().Group != crds.Group || o.GetKind() != crds.Kind {
-				say(io, "%s: skipped, %s is not a collector", o.Source, o.GetKind())
+				say(io, "%s: skipped, %s is not a collector%s", o.Source, o.GetKind(), insteadOf(o))
 				continue
 			}
 			found++
@@ -150,16 +152,44 @@ func (c *renderCmd) render(
 			result.Warnings = append(result.Warnings, path+": set, but not acted on by this version")
 		}
 	}
-	pools, poolErr := render.Pools(collector, options)
+	left, poolErr := leftOut(collector, options)
 	if err == nil {
 		err = poolErr
 	}
-	for _, p := range pools {
-		for _, w := range p.Withheld {
-			result.Warnings = append(result.Warnings, w.Message+"; no collector scrapes it")
-		}
+	if err == nil {
+		result.Warnings = append(result.Warnings, left...)
 	}
 	return result, err
+}
+
+// insteadOf is what to say of an object that is not a collector but of its API.
+func insteadOf(o manifest.Object) string {
+	if o.GroupVersionKind().Group == crds.Group && o.GetKind() == "TargetAllocator" {
+		return ": use spec.targetAllocator of the collector"
+	}
+	return ""
+}
+
+// leftOut warns of what of the scrape configs of c is on nobody, in the words of the operator's conditions.
+func leftOut(c *crds.Collector, o render.Options) ([]string, error) {
+	pools, err := render.Pools(c, o)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range pools {
+		jobs, errs := discover.ParseJobs(p.ScrapeConfigs, "receivers."+p.Receiver, "")
+		own := combine(c.Spec.TargetAllocator.AllowInsecureAuthSecrets, jobs)
+		for _, x := range slices.Concat(withheldProblems(p), parseProblems(errs), jobProblems(own, discover.Status{})) {
+			out = append(out, withoutLines(x.message)+"; no collector scrapes it")
+		}
+	}
+	return out, nil
+}
+
+// withoutLines leaves out numbers of lines, which are those of a document that nobody but us sees.
+func withoutLines(message string) string {
+	return regexp.MustCompile(`\b(yaml: unmarshal errors: )?line \d+: `).ReplaceAllString(message, "")
 }
 
 func say(io streams, format string, args ...any) {

@@ -132,7 +132,7 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	controller, allocating, err := c.controller(ctx, clients, controllerOptions, allocatorOptions{
 		Config: config, Metadata: clients.metadata, Namespaces: c.Namespaces, Rendering: options,
-		Recorder: recorder, Registry: registry, Log: log, Clock: clock.RealClock{},
+		Recorder: recorder, Elected: elected, Registry: registry, Log: log, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return err

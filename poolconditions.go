@@ -12,7 +12,6 @@ import (
 	"github.com/otelier/otelier/allocate"
 	"github.com/otelier/otelier/crds"
 	"github.com/otelier/otelier/discover"
-	allocatorfile "github.com/otelier/otelier/discover/file"
 	"github.com/otelier/otelier/discover/monitor"
 	"github.com/otelier/otelier/render"
 )
@@ -40,7 +39,7 @@ func withheldProblems(p render.Pool) []problem {
 func parseProblems(errs []error) []problem {
 	var out []problem
 	for _, err := range errs {
-		reason, text := crds.ReasonJobInvalid, allocatorfile.WithoutValues(err.Error())
+		reason, text := crds.ReasonJobInvalid, err.Error()
 		if strings.Contains(text, "is not built in") {
 			reason = crds.ReasonDiscoveryNotBuilt
 		}

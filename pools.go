@@ -35,8 +35,10 @@ type environment struct {
 	watchMembers func(o member.Options, zones bool) (*member.Watcher, error)
 	// subscribe asks for the jobs of monitors.
 	subscribe func(monitor.Selection, func(monitor.Result)) (unsubscribe func())
-	log       *slog.Logger
-	clock     clock.WithTicker
+	// monitorsWait lists what the jobs of monitors are not known for.
+	monitorsWait func() []string
+	log          *slog.Logger
+	clock        clock.WithTicker
 }
 
 // task is something that runs until it is stopped.
@@ -179,7 +181,9 @@ func (c *collectorPools) pool(ctx context.Context, name string, isMain bool, wan
 		p.pool = allocate.NewPool(allocate.PoolOptions{
 			Name: name, Rules: rulesOf(want), Log: c.log, Clock: c.clock, Metrics: c.metrics, Polled: c.polled,
 			Waiting: func() string { return c.waiting(p) },
-			Relabel: func(job string, before promlabels.Labels) (promlabels.Labels, bool) { return c.feedOf(p).relabel(job, before) },
+			Relabel: func(job string, before promlabels.Labels) (promlabels.Labels, bool) {
+				return c.feedOf(p).relabel(job, before)
+			},
 		})
 		c.pools[name] = p
 		if c.knowMembers {
@@ -202,7 +206,8 @@ func (c *collectorPools) feed(ctx context.Context, p *servedPool, want *crds.All
 	var once sync.Once
 	p.feed = newFeed(feedOptions{
 		Providers: c.providers, Filter: p.filter, Secrets: want.AllowInsecureAuthSecrets, Monitors: p.main && want.Monitors != nil,
-		Withheld: p.pool.SetWithheld,
+		MonitorsWait: c.monitorsWait,
+		Withheld:     p.pool.SetWithheld, Lag: c.metrics.ObserveDiscoveryLag,
 		Publish: func(jobs []*allocate.Job) {
 			once.Do(before.stop)
 			p.pool.SetJobs(jobs)
@@ -359,7 +364,7 @@ func selectionOf(m *crds.MonitorSelection, namespace string) (*monitor.Selection
 		ServiceMonitors: of(m.ServiceMonitors), PodMonitors: of(m.PodMonitors), Probes: of(m.Probes), ScrapeConfigs: of(m.ScrapeConfigs),
 		AllowNamespaces: m.AllowNamespaces, DenyNamespaces: m.DenyNamespaces, SecretNamespaces: m.SecretNamespaces,
 		DenyFileAccess: m.DenyFileAccess, ScrapeInterval: m.ScrapeInterval, EvaluationInterval: m.EvaluationInterval,
-		ScrapeProtocols: m.ScrapeProtocols, Namespace: namespace,
+		ScrapeProtocols: m.ScrapeProtocols, Namespace: namespace, NoFileDiscovery: true,
 	}
 	data, err := json.Marshal(m.ScrapeClasses)
 	if err == nil {

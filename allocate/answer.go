@@ -141,13 +141,13 @@ func (a *answer) configs(s *Snapshot) {
 	})
 }
 
-// jobs answers with the jobs that have targets: {"JOB":{"_link":"…/jobs/JOB/targets"}}.
+// jobs answers with the jobs that have targets, or may have: {"JOB":{"_link":"…/jobs/JOB/targets"}}.
 func (a *answer) jobs(s *Snapshot, root string) {
 	a.send("", -1, func() {
 		a.buffer = append(a.buffer, '{')
 		first := true
 		for _, v := range s.views {
-			if v.total() == 0 {
+			if v.total() == 0 && !v.job.Unknown {
 				continue
 			}
 			if !first {

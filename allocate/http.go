@@ -107,10 +107,14 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, escaped string, pag
 		a.configs(s)
 	case path == pathJobs:
 		a.jobs(s, p.root())
-	case asked:
-		if m := s.member(collector); m != Nobody {
-			s.polled[m].Store(p.options.Clock.Now().UnixNano())
+	case s.unknown(job):
+		if asked {
+			s.ask(collector, p.options.Clock.Now())
 		}
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "the targets of this job are not known yet")
+	case asked:
+		s.ask(collector, p.options.Clock.Now())
 		a.targets(s.list(job, collector))
 	default:
 		a.job(s, p.root(), job)

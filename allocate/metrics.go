@@ -23,7 +23,7 @@ const (
 // Where a metric of the OpenTelemetry Operator's target allocator means the same, it has that name, and a label pool more.
 type Metrics struct {
 	targets, perCollector, allocatable, discovered, unassigned, remaining *prometheus.Desc
-	moved, generation, ready, withheld, pollAge                           *prometheus.Desc
+	moved, generation, ready, withheld, unknown, pollAge                  *prometheus.Desc
 
 	timeToAllocate *prometheus.HistogramVec
 	requests       *prometheus.HistogramVec
@@ -50,6 +50,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		generation:   desc("otelier_allocator_generation", "Changes of the pool since the process began."),
 		ready:        desc("otelier_allocator_ready", "Whether the pool is served."),
 		withheld:     desc("otelier_allocator_jobs_withheld", "Jobs that are left out because their secrets must not be served in clear text."),
+		unknown: desc("otelier_allocator_jobs_unknown",
+			"Jobs of which service discovery has not told the targets yet: collectors keep those that they have."),
 		pollAge: desc("otelier_allocator_collector_poll_age_seconds",
 			"Time since a collector last asked for targets; +Inf if it never has.", "collector_name"),
 		timeToAllocate: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -72,8 +74,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// ObserveDiscoveryLag takes how long it was from a report of service discovery until its targets were served.
-func (m *Metrics) ObserveDiscoveryLag(lag time.Duration) { m.discoveryLag.Observe(lag.Seconds()) }
+// ObserveDiscoveryLag takes how long it was from a report of service discovery until its targets were served. Without metrics it does
+// nothing.
+func (m *Metrics) ObserveDiscoveryLag(lag time.Duration) {
+	if m != nil {
+		m.discoveryLag.Observe(lag.Seconds())
+	}
+}
 
 func (m *Metrics) assigned(method string, strategy Strategy, took time.Duration) {
 	m.timeToAllocate.WithLabelValues(method, string(strategy)).Observe(took.Seconds())
@@ -100,7 +107,7 @@ func (m *Metrics) remove(p *Pool) {
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.targets, m.remaining, m.perCollector, m.allocatable, m.discovered, m.unassigned, m.moved, m.generation, m.ready, m.withheld, m.pollAge,
+		m.targets, m.remaining, m.perCollector, m.allocatable, m.discovered, m.unassigned, m.moved, m.generation, m.ready, m.withheld, m.unknown, m.pollAge,
 	} {
 		ch <- d
 	}
@@ -146,7 +153,9 @@ func (m *Metrics) collect(ch chan<- prometheus.Metric, p *Pool) {
 	gauge(m.discovered, p.collectors(s))
 	gauge(m.unassigned, s.Assignment.Unassigned)
 	gauge(m.remaining, s.total)
-	bounded(len(s.views), func(i int) string { return s.Jobs[i].Name }, func(i int) float64 { return float64(s.views[i].total()) },
+	gauge(m.unknown, s.unknowns)
+	views := s.known()
+	bounded(len(views), func(i int) string { return views[i].job.Name }, func(i int) float64 { return float64(views[i].total()) },
 		func(a, b float64) float64 { return a + b },
 		func(label string, n float64) { send(m.targets, prometheus.GaugeValue, n, label) })
 	load := s.Assignment.Load()
@@ -154,7 +163,7 @@ func (m *Metrics) collect(ch chan<- prometheus.Metric, p *Pool) {
 	bounded(len(members), collector, func(i int) float64 { return float64(load[i]) },
 		func(a, b float64) float64 { return a + b },
 		func(label string, n float64) { send(m.perCollector, prometheus.GaugeValue, n, label, strategy) })
-	if s.total == 0 {
+	if s.total == 0 && s.unknowns == 0 {
 		return // nothing to ask for
 	}
 	now := p.options.Clock.Now()
@@ -165,6 +174,14 @@ func (m *Metrics) collect(ch chan<- prometheus.Metric, p *Pool) {
 		return math.Inf(1)
 	}, func(a, b float64) float64 { return max(a, b) },
 		func(label string, age float64) { send(m.pollAge, prometheus.GaugeValue, age, label) })
+}
+
+// known are the jobs of which the targets are known: the others must not look as if they had none.
+func (s *Snapshot) known() []*view {
+	if s.unknowns == 0 {
+		return s.views
+	}
+	return slices.DeleteFunc(slices.Clone(s.views), func(v *view) bool { return v.job.Unknown })
 }
 
 // collectors is how many there are.

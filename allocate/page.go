@@ -95,6 +95,7 @@ func (p *page) send(w http.ResponseWriter, r *http.Request, status int, name str
 type indexRow struct {
 	Name, Strategy, Waiting               string
 	Jobs, Targets, Collectors, Unassigned int
+	Unknown                               int
 }
 
 // index of all pools.
@@ -110,7 +111,7 @@ func (p *page) index(w http.ResponseWriter, r *http.Request, names []string, poo
 			row.Waiting = pool.waiting()
 		} else {
 			row.Strategy, row.Jobs, row.Targets = string(s.strategy()), len(s.Jobs), s.total
-			row.Collectors, row.Unassigned = len(s.Assignment.Members), s.Assignment.Unassigned
+			row.Collectors, row.Unassigned, row.Unknown = len(s.Assignment.Members), s.Assignment.Unassigned, s.unknowns
 		}
 		rows = append(rows, row)
 	}
@@ -124,6 +125,7 @@ type poolPage struct {
 	Generation, Moved       uint64
 
 	Targets, Unassigned, Withheld int
+	Unknown                       int
 	Mean                          string
 	Collectors                    []collectorRow
 	CollectorCount                int
@@ -153,6 +155,7 @@ type collectorRow struct {
 type jobRow struct {
 	Name, Source        string
 	Targets, Unassigned int
+	Unknown             bool
 	Link, JSON          string
 }
 
@@ -182,7 +185,7 @@ func (p *page) pool(w http.ResponseWriter, r *http.Request, pool *Pool, s *Snaps
 		return
 	}
 	data.Ready, data.Strategy, data.Generation, data.Moved = true, string(s.strategy()), s.Generation, s.Moved
-	data.Targets, data.Unassigned = s.total, s.Assignment.Unassigned
+	data.Targets, data.Unassigned, data.Unknown = s.total, s.Assignment.Unassigned, s.unknowns
 	data.collectors(s, pool.options.Clock.Now())
 	data.jobs(s)
 	if data.Query+data.Job+data.Collector != "" {
@@ -219,7 +222,7 @@ func (d *poolPage) collectors(s *Snapshot, now time.Time) {
 			age := max(0, now.Sub(at))
 			row.Poll, row.Late = "asked "+age.Round(time.Second).String()+" ago", age > late
 		}
-		row.Late = row.Late && s.total > 0
+		row.Late = row.Late && s.total+s.unknowns > 0
 		d.Collectors = append(d.Collectors, row)
 	}
 	if capacity > 0 {
@@ -256,7 +259,7 @@ func (d *poolPage) jobs(s *Snapshot) {
 	d.JobCount = len(s.views)
 	for _, v := range s.views[:min(len(s.views), maxPageJobs)] {
 		d.Jobs = append(d.Jobs, jobRow{
-			Name: v.job.Name, Source: v.job.Source, Targets: v.total(), Unassigned: v.unassigned,
+			Name: v.job.Name, Source: v.job.Source, Targets: v.total(), Unassigned: v.unassigned, Unknown: v.job.Unknown,
 			Link: "?" + url.Values{"job": {v.job.Name}}.Encode() + "#targets", JSON: "jobs/" + url.QueryEscape(v.job.Name) + "/targets",
 		})
 	}

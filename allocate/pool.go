@@ -141,7 +141,7 @@ func (p *Pool) assign(method string) {
 	if last == nil || a.Moved > 0 || a.Unassigned != last.Assignment.Unassigned {
 		say = p.options.Log.Info
 	}
-	say("targets assigned", "pool", p.options.Name, "jobs", len(s.Jobs), "targets", s.total, "collectors", len(a.Members),
+	say("targets assigned", "pool", p.options.Name, "jobs", len(s.Jobs), "unknown", s.unknowns, "targets", s.total, "collectors", len(a.Members),
 		"moved", a.Moved, "unassigned", a.Unassigned, "took", took.Round(time.Microsecond))
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -25,7 +26,9 @@ type Snapshot struct {
 	views  []*view // of Jobs
 	polled []*atomic.Int64
 	total  int
-	config listing
+	// unknowns is how many jobs there are of which the targets are not known.
+	unknowns int
+	config   listing
 }
 
 // view is a job as it is served.
@@ -55,8 +58,24 @@ type listing struct {
 	etag string
 }
 
-// Targets is the number of targets of all jobs.
+// Targets is the number of targets of all jobs of which they are known.
 func (s *Snapshot) Targets() int { return s.total }
+
+// Unknown is the number of jobs of which the targets are not known yet.
+func (s *Snapshot) Unknown() int { return s.unknowns }
+
+// unknown tells whether there is such a job, and its targets are not known.
+func (s *Snapshot) unknown(job string) bool {
+	v := s.view(job)
+	return v != nil && v.job.Unknown
+}
+
+// ask notes that a collector has asked for targets.
+func (s *Snapshot) ask(collector string, now time.Time) {
+	if m := s.member(collector); m != Nobody {
+		s.polled[m].Store(now.UnixNano())
+	}
+}
 
 func (s *Snapshot) view(job string) *view {
 	i, ok := slices.BinarySearchFunc(s.Jobs, job, func(j *Job, name string) int { return cmp.Compare(j.Name, name) })
@@ -242,6 +261,9 @@ func newSnapshot(jobs []*Job, rules Rules, a *Assignment, last *Snapshot) *Snaps
 			s.views[i] = newView(job, a)
 		}
 		s.total += s.views[i].total()
+		if job.Unknown {
+			s.unknowns++
+		}
 	}
 	s.polled = make([]*atomic.Int64, len(a.Members))
 	for i, m := range a.Members {

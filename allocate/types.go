@@ -57,4 +57,7 @@ type Job struct {
 	Blocks []*Block
 	// Source says where the job is from, for people: "serviceMonitor/NAMESPACE/NAME" or "receivers.prometheus".
 	Source string
+	// Unknown says that it is not known yet which targets the job has: there are no blocks, which does not mean that there are no targets.
+	// Such a job is served as a scrape configuration, and its targets are refused, which has collectors keep those that they have.
+	Unknown bool
 }

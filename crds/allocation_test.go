@@ -72,6 +72,10 @@ func TestAllocation(t *testing.T) {
 			spec: `{config: text, mode: statefulset, targetAllocator: {enabled: true, prometheusCR: {enabled: true, podMonitorSelector: {team: b}}}}`,
 			want: monitors(func(m *MonitorSelection) { m.ServiceMonitors.Objects, m.PodMonitors.Objects = all, team("b") }),
 		},
+		"a selector in lower case is not one of all": {
+			spec: `{config: {}, mode: statefulset, targetAllocator: {enabled: true, prometheusCR: {enabled: true, serviceMonitorSelector: {matchlabels: {team: c}}}}}`,
+			want: monitors(func(m *MonitorSelection) { m.ServiceMonitors.Objects = team("c") }),
+		},
 		"all fields of monitors": {
 			spec: `{config: {}, mode: statefulset, targetAllocator: {enabled: true, prometheusCR: {enabled: true, allowNamespaces: [a], secretNamespaces: [b, c],
 				denyFSAccessThroughSMs: true, scrapeInterval: 1m, evaluationInterval: 2m, scrapeProtocols: [x], scrapeClasses: [{name: istio}],

@@ -1,6 +1,7 @@
 package crds
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,8 +33,13 @@ func Decode(u *unstructured.Unstructured) (*Collector, error) {
 	}
 	c := &Collector{
 		Namespace: u.GetNamespace(), Name: u.GetName(), UID: u.GetUID(), Generation: u.GetGeneration(),
-		ResourceVersion: u.GetResourceVersion(), Labels: u.GetLabels(), Annotations: u.GetAnnotations(),
-		DeletionTimestamp: u.GetDeletionTimestamp(), Finalizers: u.GetFinalizers(),
+		ResourceVersion: u.GetResourceVersion(), DeletionTimestamp: u.GetDeletionTimestamp(), Finalizers: u.GetFinalizers(),
+	}
+	var wrongLabel, wrongAnnotation error
+	c.Labels, wrongLabel = stringsOf(u, "labels")
+	c.Annotations, wrongAnnotation = stringsOf(u, "annotations")
+	if err := cmp.Or(wrongLabel, wrongAnnotation); err != nil {
+		return c, err
 	}
 	if err := decodeStatus(u, &c.Status); err != nil {
 		return c, err
@@ -42,7 +48,10 @@ func Decode(u *unstructured.Unstructured) (*Collector, error) {
 	if !ok {
 		return c, &FieldError{"spec", fmt.Sprintf("got %s, want an object", jsonType(u.Object["spec"]))}
 	}
-	spec = normalise(spec)
+	spec, err := normalise(spec)
+	if err != nil {
+		return c, err
+	}
 	config := spec["config"]
 	delete(spec, "config")
 	data, err := json.Marshal(map[string]any{"spec": spec})

@@ -106,7 +106,7 @@ func TestStepsComeToWhatOneStepWould(t *testing.T) {
 			if again := w.state.build(); again != w.state.made {
 				rt.Fatal("nothing has changed, and the job is another one")
 			}
-			if before != nil && before != w.state.made && slices.Equal(before.Blocks, w.state.made.Blocks) {
+			if before != nil && !before.Unknown && before != w.state.made && slices.Equal(before.Blocks, w.state.made.Blocks) {
 				rt.Fatal("the blocks are the same, and the job is another one")
 			}
 		}

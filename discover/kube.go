@@ -28,6 +28,8 @@ type kubeDiscovery struct {
 	config *promkube.SDConfig
 	client kubernetes.Interface
 	own    string // namespace of the process
+	// all are the namespaces that stand for all of them; empty where these can be watched at once.
+	all    []string
 	log    *slog.Logger
 	events *prometheus.CounterVec
 	failed func(error)
@@ -41,6 +43,9 @@ func (ps *Providers) newKube(cfg *promkube.SDConfig, log *slog.Logger, failed fu
 	rc, err := ps.kubeConfig(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.KubeConfig == "" && cfg.APIServer.URL == nil {
+		d.all = ps.opts.Namespaces
 	}
 	if cfg.NamespaceDiscovery.IncludeOwnNamespace {
 		name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -179,10 +184,14 @@ func (d *kubeDiscovery) namespaces() []string {
 	if d.own != "" {
 		names = append(slices.Clip(names), d.own)
 	}
-	if len(names) == 0 {
+	switch {
+	case len(names) > 0:
+		return names
+	case len(d.all) > 0:
+		return d.all
+	default:
 		return []string{""}
 	}
-	return names
 }
 
 // part is the discovery of one namespace, and the informer of what it makes groups of.

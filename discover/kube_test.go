@@ -2,7 +2,6 @@ package discover
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -19,7 +18,6 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/otelier/otelier/allocate"
@@ -59,7 +57,7 @@ func TestKubernetesIsSeenAsPrometheusSeesIt(t *testing.T) {
 		t.Run(c.JobName, func(t *testing.T) {
 			t.Parallel()
 			sd := c.ServiceDiscoveryConfigs[0]
-			own, picture, err := (&provider{config: sd, parent: ps}).discoverer()
+			own, picture, err := newProvider(ps, sd, 0).discoverer()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -188,19 +186,63 @@ func TestManyNamespacesAreOneWatch(t *testing.T) {
 	}
 }
 
+// TestAllNamespacesAreThoseThatMayBeSeen: what is found is what a watch of the cluster finds in them.
+func TestAllNamespacesAreThoseThatMayBeSeen(t *testing.T) {
+	t.Parallel()
+	const doc = `{scrape_configs: [
+		{job_name: other, kubernetes_sd_configs: [{role: pod, namespaces: {names: [c]}}]},
+		{job_name: nodes, kubernetes_sd_configs: [{role: node}]},
+		{job_name: pods, kubernetes_sd_configs: [{role: pod}]},
+		{job_name: slices, kubernetes_sd_configs: [{role: endpointslice}]}]}`
+	got := map[bool]map[string][]string{}
+	for _, limited := range []bool{false, true} {
+		api := newKubeAPI(t)
+		api.fill("a", "b")
+		o := ProvidersOptions{Kube: &rest.Config{Host: api.URL}}
+		if limited {
+			api.fill("c")
+			api.allowed = []string{"a", "b"}
+			o.Namespaces, o.ClusterWide = api.allowed, true
+		}
+		r := newRig(t, TargetsOptions{Deadline: time.Hour}, o)
+		r.targets.SetJobs(jobs(t, doc, ""))
+		picture := r.last(func(p []*allocate.Job) error {
+			if len(p) != 4 || p[2].Unknown || p[3].Unknown || p[1].Unknown != limited || p[0].Unknown != limited {
+				return fmt.Errorf("jobs are %+v", p)
+			}
+			return nil
+		})
+		got[limited] = map[string][]string{}
+		for _, j := range picture {
+			for _, b := range j.Blocks {
+				for i := range b.Len() {
+					got[limited][j.Name] = append(got[limited][j.Name], b.Labels(i).String())
+				}
+			}
+			slices.Sort(got[limited][j.Name])
+		}
+	}
+	for _, name := range []string{"pods", "slices"} {
+		if diff := cmp.Diff(got[false][name], got[true][name]); diff != "" || len(got[true][name]) == 0 {
+			t.Errorf("%s (-cluster +namespaces):\n%s", name, diff)
+		}
+	}
+}
+
 func TestAForbiddenListIsAProblem(t *testing.T) {
 	t.Parallel()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusForbidden)
-		_ = json.NewEncoder(w).Encode(metav1.Status{
-			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: 403, Reason: metav1.StatusReasonForbidden, Message: "endpointslices is forbidden",
-		})
+		refuseList(w, "endpointslices")
 	}))
 	t.Cleanup(api.Close)
-	r := newRig(t, TargetsOptions{Filter: true, Deadline: 300 * time.Millisecond}, ProvidersOptions{Kube: &rest.Config{Host: api.URL}})
+	r := newRig(t, TargetsOptions{Filter: true, Deadline: time.Hour}, ProvidersOptions{Kube: &rest.Config{Host: api.URL}})
 	r.targets.SetJobs(append(kubeJobs(t, "a"), jobs(t, "scrape_configs: [{job_name: s, static_configs: [{targets: [a]}]}]", "")...))
-	r.last(hasTargets(1))
+	// It is not waited for: that does not get better by itself.
+	picture := r.last(hasTargets(1))
+	if len(picture) != 2 || !picture[0].Unknown || picture[1].Unknown {
+		t.Errorf("the picture is %+v", picture)
+	}
 	waitFor(t, "the failure is a problem", func() bool {
 		st := r.targets.Status()
 		return len(st.Problems) == 1 && strings.Contains(st.Problems[0].Message, "forbidden") && len(st.Waiting) == 1

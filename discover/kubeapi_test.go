@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,8 @@ type kubeAPI struct {
 	watches map[string][]chan metav1.WatchEvent
 	asked   map[string]int // lists by path
 	held    chan struct{}  // lists wait for it, if it is there
+	// allowed are the namespaces that may be seen; nil for all.
+	allowed []string
 }
 
 func newKubeAPI(t testing.TB) *kubeAPI {
@@ -43,6 +46,10 @@ func (k *kubeAPI) serve(w http.ResponseWriter, r *http.Request) {
 		namespace = parts[len(parts)-2]
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if k.allowed != nil && !slices.Contains(k.allowed, namespace) {
+		refuseList(w, resource)
+		return
+	}
 	if r.URL.Query().Get("watch") != "" {
 		if r.URL.Query().Get("sendInitialEvents") != "" {
 			w.WriteHeader(http.StatusUnprocessableEntity)
@@ -71,6 +78,14 @@ func (k *kubeAPI) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"metadata": map[string]string{"resourceVersion": "1"}, "items": items})
+}
+
+func refuseList(w http.ResponseWriter, resource string) {
+	w.WriteHeader(http.StatusForbidden)
+	_ = json.NewEncoder(w).Encode(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: 403, Reason: metav1.StatusReasonForbidden,
+		Message: resource + " is forbidden",
+	})
 }
 
 func in(o runtime.Object, namespace string) bool {

@@ -14,7 +14,7 @@ import (
 )
 
 // ParseJobs reads the blocks global and scrape_configs of a Prometheus configuration, with Prometheus' own code for defaults and
-// validity. A scrape config that is invalid is left out with an error that names it, and so is one whose job_name has been there; the
+// validity. Errors never quote a value of the document but job_name: it may be a secret. A scrape config that is invalid is left out with an error that names it, and so is one whose job_name has been there; the
 // others stay.
 //
 // source says where the document is from. Relative paths of service discovery are relative to dir. Those of clients stay as they are:
@@ -22,7 +22,7 @@ import (
 func ParseJobs(doc []byte, source, dir string) ([]Job, []error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(doc, &root); err != nil {
-		return nil, []error{fmt.Errorf("%s: %w", source, err)}
+		return nil, []error{fmt.Errorf("%s: %s", source, WithoutValues(err.Error()))}
 	}
 	if len(root.Content) == 0 {
 		return nil, nil
@@ -36,7 +36,7 @@ func ParseJobs(doc []byte, source, dir string) ([]Job, []error) {
 	if global != nil {
 		// An error here would be one of every job.
 		if _, err := load(global, nil); err != nil {
-			return nil, append(errs, fmt.Errorf("%s: global: %w", source, err))
+			return nil, append(errs, fmt.Errorf("%s: global: %w", source, rejection(err, global)))
 		}
 	}
 	var jobs []Job
@@ -88,7 +88,7 @@ func parseJob(global, node *yaml.Node, source, dir string) (Job, error) {
 	}
 	cfg, err := load(global, node)
 	if err != nil {
-		return Job{}, err
+		return Job{}, rejection(err, global, node)
 	}
 	if len(cfg.ScrapeConfigs) != 1 {
 		return Job{}, errors.New("empty or null scrape config section")

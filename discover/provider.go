@@ -32,6 +32,9 @@ type ProvidersOptions struct {
 	Registry prometheus.Registerer
 	// Kube is the cluster that kubernetes_sd_configs without api_server and kubeconfig_file look at; nil for the one around the process.
 	Kube *rest.Config
+	// Namespaces are those that the process may see; empty for all. In the cluster of Kube they are what "all namespaces" means, for what
+	// is in namespaces at all. What asks for others is refused by the API server.
+	Namespaces []string
 	// ClusterWide says that the process may list and watch in every namespace. Then one discovery of all namespaces takes the place of
 	// those of single ones when there are many: three watches instead of three for each namespace.
 	ClusterWide bool
@@ -69,7 +72,7 @@ func NewProviders(opts ProvidersOptions) (*Providers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("service discovery: %w", err)
 	}
-	return &Providers{opts: opts, events: reg.events(), dict: newDictionary(maphash.MakeSeed()), metrics: metrics, all: map[uint64][]*provider{}, wide: newWidener(opts.ClusterWide)}, nil
+	return &Providers{opts: opts, events: reg.events(), dict: newDictionary(maphash.MakeSeed()), metrics: metrics, all: map[uint64][]*provider{}, wide: newWidener(opts.ClusterWide && len(opts.Namespaces) == 0)}, nil
 }
 
 // Run starts what is wanted, now and later, and returns when ctx is done and everything it started has ended.
@@ -104,8 +107,8 @@ func (ps *Providers) start(p *provider) {
 	ps.running.Go(func() { p.run(ctx) })
 }
 
-// subscribe makes a discovery run for one more job. notify is called whenever there is something to drain; it must not block.
-func (ps *Providers) subscribe(cfg discovery.Config, notify func()) *subscription {
+// subscribe makes a discovery run for one more job, that of the name. notify is called whenever there is something to drain; it must not block.
+func (ps *Providers) subscribe(cfg discovery.Config, job string, notify func()) *subscription {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	cfg, namespaces := ps.wide.widen(cfg)
@@ -113,14 +116,14 @@ func (ps *Providers) subscribe(cfg discovery.Config, notify func()) *subscriptio
 	same := ps.all[hash]
 	i := slices.IndexFunc(same, func(p *provider) bool { return reflect.DeepEqual(p.config, cfg) })
 	if i < 0 {
-		p := &provider{config: cfg, hash: hash, parent: ps, store: newStore(ps.dict), subs: map[*subscription]struct{}{}}
+		p := newProvider(ps, cfg, hash)
 		i = len(same)
 		same = append(same, p)
 		ps.all[hash] = same
 		ps.start(p)
 	}
 	p := same[i]
-	s := &subscription{provider: p, notify: notify, namespaces: namespaces}
+	s := &subscription{provider: p, job: job, notify: notify, namespaces: namespaces}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.dirty = p.store.present(s.wants)
@@ -155,6 +158,7 @@ type provider struct {
 	hash   uint64
 	parent *Providers
 	store  *store
+	log    *slog.Logger
 	cancel context.CancelFunc // under the lock of parent
 
 	mu    sync.Mutex
@@ -163,9 +167,16 @@ type provider struct {
 	err   error
 }
 
+func newProvider(ps *Providers, cfg discovery.Config, hash uint64) *provider {
+	p := &provider{config: cfg, hash: hash, parent: ps, store: newStore(ps.dict), subs: map[*subscription]struct{}{}}
+	p.log = slog.New(newQuiet(ps.opts.Log.Handler(), ps.opts.Clock, p.jobNames)).With("discovery", cfg.Name())
+	return p
+}
+
 // subscription is a job's view of a provider.
 type subscription struct {
 	provider *provider
+	job      string
 	notify   func()
 	// namespaces are those that the job wants of a discovery that may see more; nil for all.
 	namespaces []string
@@ -296,13 +307,13 @@ func (p *provider) failed(err error) {
 func (p *provider) discoverer() (discovery.Discoverer, picture, error) {
 	first := newPicture(p.config)
 	if c, ok := p.config.(*promkube.SDConfig); ok {
-		d, err := p.parent.newKube(c, p.parent.opts.Log, p.failed)
+		d, err := p.parent.newKube(c, p.log, p.failed)
 		if err != nil {
 			return nil, nil, err
 		}
 		return d, kubePicture{&d.told}, nil
 	}
-	log := slog.New(&errorHandler{Handler: p.parent.opts.Log.Handler(), seen: func(text, path string) {
+	log := slog.New(&errorHandler{Handler: p.log.Handler(), seen: func(text, path string) {
 		first.failed(path)
 		p.failed(errors.New(text))
 	}})

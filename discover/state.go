@@ -20,10 +20,11 @@ type state struct {
 
 	// deadline is when its targets are published though not all is known.
 	deadline time.Time
-	// some is true when a discovery has told all it had, reported when every one has.
-	some, reported, late bool
-	// settled is set when it has reported or its time is over.
-	settled bool
+	// reported is true when every discovery has told all it had. Until then the job is published as one of which the targets are not
+	// known: some of them would be taken for all.
+	reported bool
+	// late is true when it had not reported when it was no longer waited for; settled when it has reported or is late.
+	late, settled bool
 
 	// touched has the identities that may have changed since the last edit; all is set when there are too many to be listed.
 	touched map[uint64]struct{}
@@ -40,7 +41,7 @@ type state struct {
 func newState(ps *Providers, job *Job, filter bool, notify func(*state), deadline time.Time) *state {
 	s := &state{job: job, filter: filter, deadline: deadline, all: true, touched: map[uint64]struct{}{}}
 	for _, cfg := range job.Config.ServiceDiscoveryConfigs {
-		sub := ps.subscribe(cfg, func() { notify(s) })
+		sub := ps.subscribe(cfg, job.Config.JobName, func() { notify(s) })
 		// Prometheus runs a discovery once that a job names twice.
 		if slices.ContainsFunc(s.subs, func(o *subscription) bool { return o.provider == sub.provider }) {
 			ps.release(sub)
@@ -75,7 +76,6 @@ func (s *state) update() bool {
 	s.reported = true
 	for i, sub := range s.subs {
 		dirty, ready, err := sub.drain()
-		s.some = s.some || ready
 		s.reported = s.reported && ready
 		s.failures[i] = err
 		for _, n := range dirty {
@@ -179,6 +179,12 @@ func (s *state) winners(wanted func(uint64) bool, n int) map[uint64]ref {
 
 // build brings the blocks up to date and returns the job; the same pointer when nothing has changed.
 func (s *state) build() *allocate.Job {
+	if !s.reported {
+		if s.made == nil {
+			s.made = &allocate.Job{Name: s.job.Config.JobName, Config: s.job.Served, Source: s.job.Source, Unknown: true}
+		}
+		return s.made
+	}
 	bits := bitsFor(s.targets, s.set.bits)
 	if bits != s.set.bits {
 		s.set = blockSet{bits: bits}
@@ -194,7 +200,7 @@ func (s *state) build() *allocate.Job {
 	s.all = false
 	clear(s.touched)
 	blocks := s.set.list()
-	if s.made == nil || !slices.Equal(s.made.Blocks, blocks) {
+	if s.made == nil || s.made.Unknown || !slices.Equal(s.made.Blocks, blocks) {
 		s.made = &allocate.Job{Name: s.job.Config.JobName, Config: s.job.Served, Blocks: blocks, Source: s.job.Source}
 	}
 	return s.made

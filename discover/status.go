@@ -3,9 +3,11 @@ package discover
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/discovery"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // maxListed is how many jobs Status.Waiting names.
@@ -60,8 +62,8 @@ func (e *entry) report(st *Status) {
 // problem is what the discoveries of a job say is wrong.
 func (s *state) problem() error { return errors.Join(s.failures...) }
 
-// visible is true when the job is part of the picture: it knows its targets, or some of them when its time is over.
-func (s *state) visible() bool { return s.reported || s.late && s.some }
+// refused is true when a discovery may not see what it is to look for: that does not get better by waiting.
+func (s *state) refused() bool { return slices.ContainsFunc(s.failures, apierrors.IsForbidden) }
 
 // deadline is how long the discoveries of a job may take to tell what there is: long enough for a second try of what is refreshed, and
 // short enough that a broken job does not keep the others from being served.

@@ -21,13 +21,16 @@ type TargetsOptions struct {
 	// Filter leaves targets out that relabelling drops. Without it they are allocated as they are, and the collector drops them.
 	Filter bool
 	// Publish gets the complete picture, sorted by name: first when every job has told what it has, or has had its time, and then with
-	// every change. Jobs and blocks that have not changed are the same pointers as before. One goroutine calls it.
+	// every change. A job that has not told is Unknown. Jobs and blocks that have not changed are the same pointers as before. One
+	// goroutine calls it.
 	Publish func(jobs []*allocate.Job)
+	// Lag is told after each Publish how long ago the first of the changes was noticed that it was about. May be nil.
+	Lag func(time.Duration)
 	// Log; nil for none.
 	Log *slog.Logger
 	// Clock; nil for that of the providers.
 	Clock clock.Clock
-	// Deadline is how long a job may take to tell what it has; 0 for twice its longest refresh interval, of 10 s to 60 s.
+	// Deadline is how long the first picture waits for a job to tell what it has, and from when on it is a problem that it has not; 0 for twice its longest refresh interval, of 10 s to 60 s.
 	Deadline time.Duration
 }
 
@@ -133,7 +136,7 @@ func (t *Targets) step() {
 	}
 	for s := range marked {
 		t.stale = true
-		if s.update() && s.visible() {
+		if s.update() && s.reported {
 			t.pending.touch(t.opts.Clock.Now())
 		}
 	}
@@ -178,6 +181,7 @@ func (t *Targets) setJobs(jobs []Job) {
 		e, ok := t.jobs[name]
 		if !ok {
 			t.jobs[name] = &entry{current: t.start(job, now)}
+			t.pending.touch(now)
 			continue
 		}
 		if _, first := gone[name]; !first {
@@ -233,7 +237,7 @@ func (t *Targets) settle() {
 			if s == nil || s.settled {
 				continue
 			}
-			if s.late = !s.reported && !s.deadline.After(now); s.late {
+			if s.late = !s.reported && (s.refused() || !s.deadline.After(now)); s.late {
 				t.opts.Log.Warn("a job has not told all its targets in time", "job", s.job.Config.JobName, "source", s.job.Source,
 					"error", s.problem())
 			}
@@ -242,7 +246,7 @@ func (t *Targets) settle() {
 				t.pending.touch(now)
 			}
 		}
-		if n := e.next; n != nil && (n.reported || !e.current.visible()) {
+		if n := e.next; n != nil && (n.reported || !e.current.reported) {
 			n.inherit(e.current)
 			e.current.close(t.providers)
 			e.current, e.next = n, nil
@@ -267,12 +271,11 @@ func (t *Targets) unsettled() []*state {
 
 // publish makes the picture and hands it on, if it is another one.
 func (t *Targets) publish() {
+	first := t.pending.first
 	t.pending.reset()
 	jobs := make([]*allocate.Job, 0, len(t.jobs))
 	for _, e := range t.jobs {
-		if e.current.visible() {
-			jobs = append(jobs, e.current.build())
-		}
+		jobs = append(jobs, e.current.build())
 	}
 	slices.SortFunc(jobs, func(a, b *allocate.Job) int { return cmp.Compare(a.Name, b.Name) })
 	if t.published != nil && slices.Equal(jobs, t.published) {
@@ -280,6 +283,9 @@ func (t *Targets) publish() {
 	}
 	t.published = jobs
 	t.opts.Publish(slices.Clone(jobs))
+	if t.opts.Lag != nil && !first.IsZero() {
+		t.opts.Lag(t.opts.Clock.Since(first))
+	}
 }
 
 // Waiting lists the jobs that have not told their targets yet, and why, as far as that is known. It is bounded.

@@ -48,7 +48,10 @@ func TestTheDeadlinePublishesWithoutTheSilent(t *testing.T) {
 	m.pass(9 * time.Second)
 	m.want(0)
 	m.pass(time.Second)
-	m.want(1, "a=1")
+	m.want(1, "a=1", "b=?")
+	if len(m.picture[1].Config) == 0 || m.picture[1].Source == "" {
+		t.Errorf("the silent job is %+v", m.picture[1])
+	}
 	st := m.targets.Status()
 	if len(st.Waiting) != 1 || len(st.Problems) != 1 || st.Problems[0].Job != "b" {
 		t.Errorf("%+v", st)
@@ -58,7 +61,7 @@ func TestTheDeadlinePublishesWithoutTheSilent(t *testing.T) {
 	m.want(2, "a=1", "b=1")
 }
 
-func TestAJobThatIsAddedIsWithheldUntilItHasReported(t *testing.T) {
+func TestAJobThatIsAddedIsUnknownUntilItHasReported(t *testing.T) {
 	t.Parallel()
 	m := newManual(t)
 	a, b := newFakeSD("a"), newFakeSD("b")
@@ -66,11 +69,76 @@ func TestAJobThatIsAddedIsWithheldUntilItHasReported(t *testing.T) {
 	m.tell(a, targetGroup("1", "a:1"))
 	m.want(1, "a=1")
 	m.set(fakeJob(t, "a", a), fakeJob(t, "b", b))
-	m.pass(time.Second)
-	m.want(1, "a=1")
+	m.pass(quietFor)
+	m.want(2, "a=1", "b=?")
+	m.pass(time.Hour)
+	m.want(2, "a=1", "b=?")
 	m.tell(b, targetGroup("1", "b:1"))
 	m.pass(quietFor)
-	m.want(2, "a=1", "b=1")
+	m.want(3, "a=1", "b=1")
+}
+
+// TestSomeTargetsAreNotAll: what one of two discoveries has told must not be taken for everything.
+func TestSomeTargetsAreNotAll(t *testing.T) {
+	t.Parallel()
+	m := newManual(t)
+	a, b := newFakeSD("a"), newFakeSD("b")
+	m.set(fakeJob(t, "both", a, b))
+	m.tell(a, targetGroup("1", "a:1"))
+	m.pass(10 * time.Second)
+	m.want(1, "both=?")
+	m.tell(a, targetGroup("1", "a:2"))
+	m.pass(quietFor)
+	m.want(1, "both=?")
+	m.tell(b)
+	m.pass(quietFor)
+	m.want(2, "both=1")
+}
+
+// TestAnUnknownJobMayChange: what it was before is nothing to wait for.
+func TestAnUnknownJobMayChange(t *testing.T) {
+	t.Parallel()
+	m := newManual(t)
+	a, b := newFakeSD("a"), newFakeSD("b")
+	m.set(fakeJob(t, "j", a))
+	m.pass(10 * time.Second)
+	m.want(1, "j=?")
+	before := m.picture[0]
+	m.set(fakeJob(t, "j", b))
+	m.pass(quietFor)
+	m.want(2, "j=?")
+	if m.picture[0] == before {
+		t.Error("the configuration is still the old one")
+	}
+	m.tell(b, targetGroup("1", "b:1"))
+	m.pass(quietFor)
+	m.want(3, "j=1")
+}
+
+// TestLagIsFromTheFirstChange: of what is published together, the oldest counts.
+func TestLagIsFromTheFirstChange(t *testing.T) {
+	t.Parallel()
+	m := newManual(t)
+	var lags []time.Duration
+	m.targets.opts.Lag = func(d time.Duration) { lags = append(lags, d) }
+	a := newFakeSD("a")
+	m.set(fakeJob(t, "a", a))
+	m.tell(a, targetGroup("1", "a:1"))
+	m.want(1, "a=1")
+	lags = nil
+	m.tell(a, targetGroup("1", "a:2"))
+	m.pass(100 * time.Millisecond)
+	m.tell(a, targetGroup("1", "a:3"))
+	m.pass(quietFor)
+	m.want(2, "a=1")
+	// A change that comes to nothing is not published.
+	m.tell(a, targetGroup("1", "a:4"))
+	m.tell(a, targetGroup("1", "a:3"))
+	m.pass(quietFor)
+	m.want(2, "a=1")
+	if len(lags) != 1 || lags[0] != 100*time.Millisecond+quietFor {
+		t.Errorf("lags are %v", lags)
+	}
 }
 
 func TestAChangedJobKeepsItsTargetsUntilTheNewOneHasReported(t *testing.T) {
@@ -171,7 +239,7 @@ func TestADiscoveryThatCannotBeMadeHurtsItsOwnJobs(t *testing.T) {
 		return len(m.targets.Status().Problems) == 1
 	})
 	m.pass(10 * time.Second)
-	m.want(1, "a=1")
+	m.want(1, "a=1", "b=?")
 	if w := m.targets.Waiting(); len(w) != 1 || !strings.Contains(w[0], "certificate is not there") {
 		t.Errorf("waiting for %v", w)
 	}

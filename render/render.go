@@ -138,9 +138,9 @@ func withDefaults(c *crds.Collector) *crds.Collector {
 // ControllerRevisionName).
 const maxStatefulSetName = 52
 
-// specWarnings are about fields that lose against what the operator has to set.
+// specWarnings are about fields that lose against what the operator has to set, and about annotations that it does not know.
 func (in *input) specWarnings() []string {
-	var out []string
+	out := in.UnknownAnnotations()
 	if _, ok := in.Spec.Args["config"]; ok {
 		out = append(out, "spec.args.config: ignored, the operator sets --config itself")
 	}

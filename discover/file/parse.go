@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -107,14 +106,9 @@ func jobs(s *section, data []byte, path string) []discover.Job {
 	}
 	out, problems := discover.ParseJobs(data, cmp.Or(path, "config"), filepath.Dir(path))
 	for _, err := range problems {
-		s.problem("config", "%s", WithoutValues(err.Error()))
+		s.problem("config", "%s", discover.WithoutValues(err.Error()))
 	}
 	return out
-}
-
-// WithoutValues is a message about YAML without the values that it quotes: one may be a password at the wrong place.
-func WithoutValues(message string) string {
-	return regexp.MustCompile("`[^`]*`").ReplaceAllString(message, "`…`")
 }
 
 // resolved is a copy with what aliases stand for in their places. The library has seen before that not too much comes of that.

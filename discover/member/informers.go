@@ -88,6 +88,7 @@ func slimSet(obj any) (any, error) {
 	out := &appsv1.StatefulSet{ObjectMeta: slimMeta(&set.ObjectMeta)}
 	out.DeletionTimestamp = set.DeletionTimestamp
 	out.Spec.Replicas, out.Spec.Ordinals = set.Spec.Replicas, set.Spec.Ordinals
+	out.Spec.PodManagementPolicy = set.Spec.PodManagementPolicy
 	out.Spec.Template.Labels = set.Spec.Template.Labels
 	return out, nil
 }
@@ -125,7 +126,7 @@ func rangeOf(obj any, selector labels.Selector) (string, Range, bool) {
 	if !ok || set.DeletionTimestamp != nil || !selector.Matches(labels.Set(set.Spec.Template.Labels)) {
 		return "", Range{}, false
 	}
-	r := Range{Replicas: 1}
+	r := Range{Replicas: 1, Ordered: set.Spec.PodManagementPolicy != appsv1.ParallelPodManagement}
 	if set.Spec.Replicas != nil {
 		r.Replicas = *set.Spec.Replicas
 	}

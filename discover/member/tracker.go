@@ -13,6 +13,10 @@ import (
 // away sooner would hardly be faster, and moves everything twice when the pod comes back.
 const DefaultHoldDown = 60 * time.Second
 
+// startPatience is for how long a place keeps its targets that has no pod when the tracker starts. The controller of StatefulSets makes a
+// pod that has gone anew within a second or so; one that is not there for longer has been missing for who knows how long.
+const startPatience = 10 * time.Second
+
 // Tracker decides who the members are. It is no more than a rule with a little memory:
 //
 //   - A place that the workload has (an ordinal of a StatefulSet's spec, a node of a DaemonSet, another owner's pod) is a member.
@@ -24,8 +28,9 @@ const DefaultHoldDown = 60 * time.Second
 //   - Without any member, all places are members: what nobody can take needs not move.
 //
 // What is remembered is which places are new, which have been given up, and since when a pod is missing. A tracker that starts
-// anew takes all places for established, so that a restart moves nothing; two trackers that have seen different pasts agree as
-// soon as every pod is ready, or not ready for the hold-down.
+// anew takes all places for established, so that a restart moves nothing, but those that have no pod for startPatience only, and not at
+// all those that can't get one yet; two trackers that have seen different pasts agree as soon as every pod is ready, or not ready for
+// the hold-down.
 type Tracker struct {
 	// HoldDown as in DefaultHoldDown, which stands for 0; a negative one is for ever.
 	HoldDown time.Duration
@@ -55,8 +60,11 @@ const (
 // Update takes what is known at a time and tells the members, sorted by name, and when to ask again although nothing happens: zero for
 // never.
 func (t *Tracker) Update(v View, now time.Time) (members []allocate.Member, again time.Time) {
-	pods := embodiments(v.Pods)
+	pods, first := embodiments(v.Pods), !t.began
 	t.settle(v, t.wanted(v, pods, now), pods)
+	if first {
+		t.doubt(v, pods, now)
+	}
 	down := map[identity]time.Time{}
 	for id, p := range t.places {
 		up, since := p.observe(pods[id], now)
@@ -183,6 +191,41 @@ func (t *Tracker) settle(v View, wanted map[identity]bool, pods map[identity][]*
 	t.sets, t.began = still, true
 }
 
+// doubt is about places that have no pod at the first look. In a StatefulSet of which nothing runs they are no worse than the others.
+// Where it is ordered, a place gets its pod only when all those before are ready (spec.podManagementPolicy), so one behind such a
+// gap has not lost its pod just now.
+func (t *Tracker) doubt(v View, pods map[identity][]*Pod, now time.Time) {
+	if t.HoldDown < 0 {
+		return
+	}
+	missing := now.Add(min(t.patience(), startPatience) - t.patience())
+	for set, r := range v.Sets {
+		places := ordinals(set, r)
+		if !slices.ContainsFunc(places, func(id identity) bool { return served(pods[id]) }) {
+			continue
+		}
+		gap := false
+		for _, id := range places {
+			if len(pods[id]) == 0 {
+				p := t.places[id]
+				p.missing = missing
+				if r.Ordered && gap {
+					p.status = fresh
+				}
+			}
+			gap = gap || !served(pods[id])
+		}
+	}
+}
+
+func served(pods []*Pod) bool {
+	if len(pods) == 0 {
+		return false
+	}
+	up, _ := pods[0].up()
+	return up
+}
+
 // observe tells whether a place is served, and if not since when.
 func (p *place) observe(pods []*Pod, now time.Time) (up bool, since time.Time) {
 	if len(pods) == 0 {
@@ -206,6 +249,17 @@ func (t *Tracker) giveUp(taken []identity) {
 			p.status = gone
 		}
 	}
+}
+
+// nodes that the places are on, or were last, in no order.
+func (t *Tracker) nodes() []string {
+	var out []string
+	for _, p := range t.places {
+		if p.node != "" {
+			out = append(out, p.node)
+		}
+	}
+	return out
 }
 
 func (t *Tracker) members(taken []identity) []allocate.Member {

@@ -18,6 +18,7 @@ type world struct {
 	now     time.Time
 	tracker Tracker
 	hidden  bool // the StatefulSet can't be read
+	ordered bool
 	size    int32
 	pods    map[string]Pod
 }
@@ -54,7 +55,7 @@ func (w *world) put(i int32, p Pod) {
 func (w *world) view() View {
 	v := View{Sets: map[string]Range{}}
 	if !w.hidden {
-		v.Sets["c"] = Range{Replicas: w.size}
+		v.Sets["c"] = Range{Replicas: w.size, Ordered: w.ordered}
 	}
 	for _, p := range w.pods {
 		v.Pods = append(v.Pods, p)
@@ -193,6 +194,77 @@ func TestHoldDownOutlivesARestart(t *testing.T) {
 	w.expect("first seen", "0 2")
 }
 
+// restart has another tracker take over, which remembers nothing.
+func (w *world) restart() { w.tracker = Tracker{HoldDown: w.tracker.HoldDown} }
+
+func TestRestartGivesNothingToPodsThatAreAbsent(t *testing.T) {
+	w := newWorld(t, 5)
+	w.ordered = true
+	w.expect("from the start", "0 1 2 3 4")
+	w.remove(3)
+	w.remove(4)
+	w.unready(2)
+	w.expect("three are lost", "0 1 2 3 4")
+	w.after(time.Hour)
+	w.expect("an ordered pool that is stuck", "0 1")
+	w.restart()
+	w.expect("the same to somebody who starts", "0 1")
+	if got := w.tracker.Expected(); !slices.Equal(got, []string{"c-3", "c-4"}) {
+		t.Fatalf("expected are %v", got)
+	}
+	w.unready(2)
+	w.restart()
+	w.expect("stuck for a moment only", "0 1 2")
+
+	w.ordered = false
+	w.ready(2)
+	w.restart()
+	w.expect("all at once, and none can tell for how long", "0 1 2 3 4")
+	_, again := w.tracker.Update(w.view(), w.now)
+	if want := w.now.Add(startPatience); !again.Equal(want) {
+		t.Fatalf("asks to be called at %v, want %v", again, want)
+	}
+	w.after(startPatience)
+	w.expect("but it was no moment", "0 1 2")
+	w.tracker.HoldDown = -1
+	w.restart()
+	w.expect("held for ever", "0 1 2 3 4")
+	w.after(time.Hour)
+	w.expect("for ever is not over", "0 1 2 3 4")
+}
+
+func TestRestartDuringARollingRestartMovesNothing(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		w := newWorld(t, 4)
+		w.ordered = ordered
+		const all = "0 1 2 3"
+		for i := int32(3); i >= 0; i-- {
+			w.terminate(i)
+			w.restart()
+			w.expect("terminating", all)
+			w.remove(i)
+			w.restart()
+			w.expect("gone", all)
+			w.after(2 * time.Second)
+			w.pending(i)
+			w.expect("pending", all)
+			w.after(15 * time.Second)
+			w.expect("pending for longer than it may be missing", all)
+			w.ready(i)
+			w.expect("ready", all)
+		}
+	}
+}
+
+func TestRestartOfAPoolThatIsStarting(t *testing.T) {
+	w := newWorld(t, 3)
+	w.ordered, w.pods = true, map[string]Pod{}
+	w.expect("nothing is there", "0 1 2")
+	w.pending(0)
+	w.restart()
+	w.expect("the first is pending", "0 1 2")
+}
+
 func TestReplacedStatefulSet(t *testing.T) {
 	w := newWorld(t, 3)
 	w.expect("from the start", "0 1 2")
@@ -291,7 +363,7 @@ func TestOthersArePods(t *testing.T) {
 func TestEventOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, rapid.Int32Range(0, 4).Draw(rt, "size"))
-		w.hidden = rapid.Bool().Draw(rt, "hidden")
+		w.hidden, w.ordered = rapid.Bool().Draw(rt, "hidden"), rapid.Bool().Draw(rt, "ordered")
 		for range rapid.IntRange(0, 30).Draw(rt, "events") {
 			i := rapid.Int32Range(0, 5).Draw(rt, "ordinal")
 			switch rapid.IntRange(0, 8).Draw(rt, "event") {

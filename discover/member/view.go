@@ -26,6 +26,8 @@ type View struct {
 // Range is the ordinals of a StatefulSet: spec.ordinals.start and spec.replicas.
 type Range struct {
 	Start, Replicas int32
+	// Ordered is that spec.podManagementPolicy is OrderedReady: a pod is made when all before it are ready.
+	Ordered bool
 }
 
 // Pod is as much of a pod as membership depends on.

@@ -149,10 +149,10 @@ func (w *Watcher) follow(ctx context.Context) {
 		if !w.known() {
 			continue
 		}
-		w.zones.learn(ctx, w.nodes())
+		unknown := w.zones.learn(ctx, w.nodes())
 		timer.Stop()
 		wait := time.Hour
-		if again := w.update(); !again.IsZero() {
+		if again := soonest(w.update(), unknown); !again.IsZero() {
 			wait = max(again.Sub(w.o.Clock.Now()), 10*time.Millisecond)
 		}
 		timer.Reset(wait)
@@ -247,8 +247,11 @@ func (w *Watcher) view(now time.Time) (View, time.Time) {
 	return v, again
 }
 
+// nodes are those of the pods, and those of the pods that are missing.
 func (w *Watcher) nodes() []string {
-	var out []string
+	w.mu.Lock()
+	out := w.tracker.nodes()
+	w.mu.Unlock()
 	for _, obj := range w.pods.GetStore().List() {
 		if node := obj.(*corev1.Pod).Spec.NodeName; node != "" {
 			out = append(out, node)

@@ -34,6 +34,7 @@ type reader struct {
 	refs     []assetKey
 	values   []string // of Secrets that were read
 	reason   string   // of the first read that failed
+	denied   []assetKey
 }
 
 var errNotRead = errors.New("secrets of this namespace are not read: it is not one of secretNamespaces")
@@ -57,6 +58,7 @@ func (r *reader) read(ctx context.Context, key assetKey) (any, error) {
 		r.fail(ReasonMissingReference)
 	case apierrors.IsForbidden(err):
 		r.fail(ReasonForbidden)
+		r.denied = append(r.denied, key)
 	default:
 		r.fail(ReasonUnavailable)
 	}

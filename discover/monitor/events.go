@@ -20,8 +20,11 @@ type event struct {
 	problem Problem
 }
 
-// newProblems are those of which there has been no Event yet. It is called with the mutex held.
+// newProblems are those of which there has been no Event yet; none before this process is elected. It is called with the mutex held.
 func (w *Watcher) newProblems() []event {
+	if !w.elected() {
+		return nil
+	}
 	var out []event
 	now := map[objectKey]string{}
 	for _, p := range w.profiles {
@@ -41,6 +44,19 @@ func (w *Watcher) newProblems() []event {
 	}
 	w.reported = now
 	return out
+}
+
+// elected says whether Events are ours to record.
+func (w *Watcher) elected() bool {
+	if w.options.Elected == nil {
+		return true
+	}
+	select {
+	case <-w.options.Elected:
+		return true
+	default:
+		return false
+	}
 }
 
 func (w *Watcher) record(all []event) {

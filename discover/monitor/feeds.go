@@ -2,6 +2,8 @@ package monitor
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -31,6 +33,43 @@ func (w *Watcher) need(m *matcher) {
 	}
 }
 
+// depends are the feeds that a selection depends on.
+func (w *Watcher) depends(m *matcher) []feedKey {
+	var out []feedKey
+	for _, namespace := range w.namespaces {
+		for k := range kinds {
+			if m.wants(k) {
+				out = append(out, feedKey{k.plural(), namespace})
+			}
+		}
+		if w.needsNamespaces(m) {
+			out = append(out, feedKey{feedNamespaces, namespace})
+		}
+	}
+	return out
+}
+
+// feedsReady says whether everything that a selection depends on is known.
+func (w *Watcher) feedsReady(sub *subscription) bool {
+	return !slices.ContainsFunc(w.depends(sub.matcher), func(key feedKey) bool { return !w.decided(w.feeds[key], sub) })
+}
+
+// decided says whether it is known what a feed has. That it is forbidden tells a selection without a result nothing for a while: a role
+// that is about to be applied must not take away jobs that collectors have from a process before this one.
+func (w *Watcher) decided(status *feedStatus, sub *subscription) bool {
+	switch {
+	case status == nil || status.state == feedStarting:
+		return false
+	case status.state == feedForbidden && sub.last == nil:
+		return status.known || !w.clock.Now().Before(w.rightsEnd(status))
+	default:
+		return true
+	}
+}
+
+// rightsEnd is when being forbidden is taken for an answer.
+func (w *Watcher) rightsEnd(status *feedStatus) time.Time { return status.asked.Add(w.forRights) }
+
 func (*Watcher) needsNamespaces(m *matcher) bool {
 	for k := range kinds {
 		if m.byNamespaceLabels(k) {
@@ -44,7 +83,7 @@ func (w *Watcher) start(key feedKey, build func(feedKey) *feed) {
 	if w.feeds[key] != nil {
 		return
 	}
-	w.feeds[key] = &feedStatus{}
+	w.feeds[key] = &feedStatus{asked: w.clock.Now()}
 	w.launch(w.running, build(key))
 }
 
@@ -58,6 +97,7 @@ func (w *Watcher) setFeed(key feedKey, state feedState, err error) {
 	w.mu.Lock()
 	if status := w.feeds[key]; status != nil {
 		status.state, status.err = state, err
+		status.known = status.known || state == feedSynced
 	}
 	w.mu.Unlock()
 	w.poke()
@@ -88,8 +128,13 @@ func (w *Watcher) objectChanged(was, is any) {
 		}
 		return
 	}
-	if known := w.objects[now.key()]; known != nil && known.same(now) {
+	known := w.objects[now.key()]
+	if known != nil && known.same(now) {
 		return
+	}
+	now.since = w.passes
+	if known != nil {
+		now.since = known.since
 	}
 	w.objects[now.key()] = now
 	w.poke()

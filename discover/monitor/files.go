@@ -1,6 +1,8 @@
 package monitor
 
 import (
+	"cmp"
+	"fmt"
 	"reflect"
 	"strings"
 
@@ -8,9 +10,24 @@ import (
 	"github.com/prometheus/prometheus/discovery/file"
 )
 
-// fileOf is a file that a job has its scraper or its service discovery read; empty when there is none. It looks at every field that
-// Prometheus calls something_file, however deep, and at the files of file_sd_configs.
-func fileOf(config *promconfig.ScrapeConfig) string {
+// denied says why a job must not be, for the files that it reads; empty when there is no reason.
+func (p *profile) denied(config *promconfig.ScrapeConfig) string {
+	if p.settings.NoFileDiscovery {
+		if file := fileOfDiscovery(config); file != "" {
+			return fmt.Sprintf("discovers its targets by the file %q, which would be one of the operator's own: use httpSDConfigs", file)
+		}
+	}
+	if p.settings.DenyFiles {
+		if file := cmp.Or(fileOfDiscovery(config), fileIn(reflect.ValueOf(config))); file != "" {
+			return fmt.Sprintf("reads the file %q, which the selection denies", file)
+		}
+	}
+	return ""
+}
+
+// fileOfDiscovery is a file that the service discovery of a job reads; empty when there is none. It looks at every field that Prometheus
+// calls something_file, however deep, and at the files of file_sd_configs.
+func fileOfDiscovery(config *promconfig.ScrapeConfig) string {
 	for _, sd := range config.ServiceDiscoveryConfigs {
 		if files, ok := sd.(*file.SDConfig); ok && len(files.Files) > 0 {
 			return files.Files[0]
@@ -19,7 +36,7 @@ func fileOf(config *promconfig.ScrapeConfig) string {
 			return found
 		}
 	}
-	return fileIn(reflect.ValueOf(config))
+	return ""
 }
 
 func fileIn(v reflect.Value) string {

@@ -22,6 +22,8 @@ type object struct {
 	metav1.ObjectMeta // name, namespace, UID, resourceVersion, generation, labels and annotationWeight
 
 	kind kind
+	// since is the last pass that did not know it, by its number. It is set before anybody else has the object.
+	since uint64
 	// spec is *ServiceMonitorSpec, *PodMonitorSpec, *ProbeSpec or *ScrapeConfigSpec; nil when it can't be read as one.
 	spec any
 	// err is why there is no spec.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ type work struct {
 
 // pass brings everything up to date and notifies whom it concerns. It says when to call it next, even if nothing changes.
 func (w *Watcher) pass(ctx context.Context) (again time.Time) {
+	began := w.clock.Now()
 	w.assets.retry() // What is due says so, and is taken in right now.
 	notices, events := w.refresh(ctx)
 	if ctx.Err() != nil {
@@ -30,7 +32,7 @@ func (w *Watcher) pass(ctx context.Context) (again time.Time) {
 		w.notify(n)
 	}
 	w.record(events)
-	return earlier(w.assets.retry(), w.patienceEnds())
+	return earlier(w.assets.retry(), w.patienceEnds(began))
 }
 
 // refresh translates what has to be, and says what is new.
@@ -45,7 +47,9 @@ func (w *Watcher) refresh(ctx context.Context) ([]notice, []event) {
 		return nil, nil // What was cut short says nothing about the objects.
 	}
 	w.take(todo)
-	return w.results(), w.newProblems()
+	notices, events := w.results(), w.newProblems()
+	w.retire()
+	return notices, events
 }
 
 // followAssets watches the Secrets and ConfigMaps that are referred to now, and forgets the others.
@@ -63,13 +67,23 @@ func (w *Watcher) followAssets() {
 }
 
 // plan is what is to be translated: what is selected by anybody and has changed, or refers to what has changed. It forgets what nobody
-// selects any more.
+// selects any more, where that is known.
 func (w *Watcher) plan() []*work {
+	w.passes++
 	selected := map[*profile]map[objectKey]bool{}
+	unknown := map[*profile]bool{}
 	for _, sub := range w.subs {
-		if sub.err != nil || !w.feedsReady(sub.matcher) {
+		if sub.err != nil {
 			continue
 		}
+		if !w.feedsReady(sub) {
+			unknown[sub.profile] = true
+			continue
+		}
+		if sub.ready.IsZero() {
+			sub.ready = w.clock.Now()
+		}
+		sub.planned = w.passes
 		keys := selected[sub.profile]
 		if keys == nil {
 			keys = make(map[objectKey]bool, len(sub.profile.entries))
@@ -84,7 +98,7 @@ func (w *Watcher) plan() []*work {
 	var todo []*work
 	for p, keys := range selected {
 		for key, e := range p.entries {
-			if !keys[key] {
+			if !keys[key] && !unknown[p] {
 				delete(p.entries, key)
 			} else if len(w.changed) > 0 && slices.ContainsFunc(e.refs, func(ref assetKey) bool { return w.changed[ref] }) {
 				e.stale = true
@@ -102,25 +116,6 @@ func (w *Watcher) plan() []*work {
 
 func (w *Watcher) selects(m *matcher, o *object) bool {
 	return m.selects(o, w.namespaceLabels(o.Namespace))
-}
-
-// feedsReady says whether everything that a selection depends on is known.
-func (w *Watcher) feedsReady(m *matcher) bool {
-	for k := range kinds {
-		if m.wants(k) && !w.decided(k.plural()) {
-			return false
-		}
-	}
-	return !w.needsNamespaces(m) || w.decided(feedNamespaces)
-}
-
-func (w *Watcher) decided(what string) bool {
-	for _, namespace := range w.namespaces {
-		if status := w.feeds[feedKey{what, namespace}]; status == nil || status.state == feedStarting {
-			return false
-		}
-	}
-	return true
 }
 
 // translate does the work, several at a time.
@@ -141,13 +136,19 @@ func (w *Watcher) translate(ctx context.Context, todo []*work) {
 	wg.Wait()
 }
 
-// take stores what was translated. An object that only waits for what it refers to keeps the jobs that it had.
+// take stores what was translated. An object that only waits for what it refers to, or must not read it any more, keeps the jobs that it
+// had, with another selection too.
 func (w *Watcher) take(todo []*work) {
 	for _, t := range todo {
 		key := t.object.key()
 		e := &entry{object: t.object, translation: t.result}
-		if old := t.profile.entries[key]; old != nil && e.waiting && old.object.UID == t.object.UID && len(old.jobs) > 0 {
+		if old := w.before(t.profile, e); old != nil {
 			e.jobs, e.waiting = old.jobs, false
+			for _, ref := range old.refs {
+				if !slices.Contains(e.refs, ref) {
+					e.refs = append(e.refs, ref)
+				}
+			}
 			e.problems = slices.Clone(e.problems)
 			for i := range e.problems {
 				e.problems[i].Message += "; the jobs made before stay"
@@ -155,6 +156,27 @@ func (w *Watcher) take(todo []*work) {
 		}
 		t.profile.entries[key] = e
 	}
+}
+
+// before is what an entry may go on with: the last one of the same object that has jobs; nil if there is none.
+func (w *Watcher) before(p *profile, e *entry) *entry {
+	if !e.waiting && len(e.denied) == 0 {
+		return nil
+	}
+	usable := func(old *entry) bool {
+		return old != nil && old.object.UID == e.object.UID && len(old.jobs) > 0 &&
+			!slices.ContainsFunc(e.denied, func(ref assetKey) bool { return !slices.Contains(old.refs, ref) })
+	}
+	key := e.object.key()
+	if old := p.entries[key]; usable(old) {
+		return old
+	}
+	for _, other := range slices.Sorted(maps.Keys(w.profiles)) {
+		if q := w.profiles[other]; q != p && q.alike(p) && usable(q.entries[key]) {
+			return q.entries[key]
+		}
+	}
+	return nil
 }
 
 // usedAssets are those that any translation has asked for.
@@ -204,7 +226,11 @@ func (w *Watcher) result(sub *subscription) (Result, bool) {
 	if sub.err != nil {
 		return Result{Problems: []Problem{{Reason: ReasonSelection, Message: sub.err.Error()}}}, true
 	}
-	if !w.feedsReady(sub.matcher) {
+	if !w.feedsReady(sub) {
+		return Result{}, false
+	}
+	if sub.planned != w.passes { // All has come to be known since the plan was made.
+		w.poke()
 		return Result{}, false
 	}
 	var entries []*entry
@@ -213,11 +239,15 @@ func (w *Watcher) result(sub *subscription) (Result, bool) {
 			continue
 		}
 		e := sub.profile.entries[key]
-		switch waits := e == nil || (e.waiting && w.clock.Since(sub.since) < assetPatience); {
+		switch waits := e == nil || (e.waiting && w.clock.Since(sub.ready) < assetPatience); {
 		case waits && sub.last == nil:
 			return Result{}, false
-		case e != nil: // What came in since the plan was made is in the next result.
+		case e != nil:
 			entries = append(entries, e)
+		case o.since < w.passes: // It was not selected for a moment, just when the plan was made.
+			w.poke()
+			return Result{}, false
+		default: // What came in since the plan was made is in the next result.
 		}
 	}
 	slices.SortFunc(entries, func(a, b *entry) int {
@@ -267,14 +297,23 @@ func (w *Watcher) feedProblems(sub *subscription, entries []*entry, r *Result) {
 	}
 }
 
-// patienceEnds is when a first result stops waiting; the zero time when none waits.
-func (w *Watcher) patienceEnds() (at time.Time) {
-	now := w.clock.Now()
+// patienceEnds is when a first result stops waiting, after the given time; the zero time when none waits.
+func (w *Watcher) patienceEnds(now time.Time) (at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, sub := range w.subs {
-		if end := sub.since.Add(assetPatience); sub.err == nil && sub.last == nil && end.After(now) {
+		if sub.err != nil || sub.last != nil {
+			continue
+		}
+		if end := sub.ready.Add(assetPatience); !sub.ready.IsZero() && end.After(now) {
 			at = earlier(at, end)
+		}
+		for _, key := range w.depends(sub.matcher) {
+			if status := w.feeds[key]; status != nil && status.state == feedForbidden {
+				if end := w.rightsEnd(status); end.After(now) {
+					at = earlier(at, end)
+				}
+			}
 		}
 	}
 	return at

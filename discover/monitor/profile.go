@@ -68,6 +68,13 @@ func (p *profile) generator(log *slog.Logger) (*generator.ConfigGenerator, error
 	return g, nil
 }
 
+// alike says whether what p and q make of an object differs at most in how it is scraped, not in what may be read or sent.
+func (p *profile) alike(q *profile) bool {
+	a, errA := p.settings.permissions().key()
+	b, errB := q.settings.permissions().key()
+	return errA == nil && errB == nil && a == b
+}
+
 // class is the scrape class of an object: the one that it names, else the default, else nil.
 func (p *profile) class(name *string) *monitoringv1.ScrapeClass {
 	var fallback *monitoringv1.ScrapeClass

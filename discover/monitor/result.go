@@ -33,11 +33,12 @@ const (
 	ReasonInvalid = "Invalid"
 	// ReasonMissingReference: the Secret, ConfigMap or key that the object refers to doesn't exist. It has no jobs.
 	ReasonMissingReference = "MissingReference"
-	// ReasonForbidden: we are not allowed to read what the object refers to, or all objects of the kind.
+	// ReasonForbidden: we are not allowed to read what the object refers to, or all objects of the kind. The object has the jobs that it
+	// had, if the same Secrets and ConfigMaps could be read then.
 	ReasonForbidden = "Forbidden"
 	// ReasonUnavailable: what the object refers to can't be read for the moment. The object has the jobs that it had.
 	ReasonUnavailable = "Unavailable"
-	// ReasonFileAccess: a job reads files, which the selection denies. The object's other jobs stay.
+	// ReasonFileAccess: a job reads files, which the selection denies, or discovers targets in files of this process. The object's other jobs stay.
 	ReasonFileAccess = "FileAccessDenied"
 	// ReasonUnsupported: the object asks for a service discovery that this program doesn't have. It has no jobs.
 	ReasonUnsupported = "UnsupportedDiscovery"

@@ -32,6 +32,9 @@ type Selection struct {
 	SecretNamespaces []string
 	// DenyFileAccess leaves out jobs that have a scraper read a file: credentials, certificates, or targets.
 	DenyFileAccess bool
+	// NoFileDiscovery leaves out jobs whose service discovery reads a file: it is one of the process that discovers, which is not for the
+	// owners of monitors when that is shared by many.
+	NoFileDiscovery bool
 
 	// ScrapeInterval of objects that don't say, and EvaluationInterval, which no job depends on; 0 stands for 30 s.
 	ScrapeInterval, EvaluationInterval time.Duration
@@ -62,12 +65,14 @@ type settings struct {
 	SecretNamespaces   []string
 	AllSecrets         bool
 	DenyFiles          bool
+	NoFileDiscovery    bool
 }
 
 func (s *Selection) settings() settings {
 	out := settings{
 		Scrape: s.ScrapeInterval, Evaluation: s.EvaluationInterval, Protocols: s.ScrapeProtocols, Classes: s.ScrapeClasses,
 		SecretNamespaces: slices.Sorted(slices.Values(s.SecretNamespaces)), AllSecrets: s.SecretNamespaces == nil, DenyFiles: s.DenyFileAccess,
+		NoFileDiscovery: s.NoFileDiscovery,
 	}
 	if out.Scrape <= 0 {
 		out.Scrape = defaultInterval
@@ -82,6 +87,12 @@ func (s *Selection) settings() settings {
 func (s settings) key() (string, error) {
 	b, err := json.Marshal(s)
 	return string(b), err
+}
+
+// permissions are the settings without those that are a matter of taste.
+func (s settings) permissions() settings {
+	s.Scrape, s.Evaluation, s.Protocols = 0, 0, nil
+	return s
 }
 
 // secretsOf says whether Secrets of a namespace may be read.

@@ -22,6 +22,8 @@ type translation struct {
 	refs []assetKey
 	// waiting is true when a reference could not be read for the moment.
 	waiting bool
+	// denied are those of refs that the API server does not let us read.
+	denied []assetKey
 }
 
 // failure is an error with the reason of the Problem that it becomes.
@@ -55,12 +57,9 @@ func (p *profile) translate(ctx context.Context, o *object, source assetSource, 
 		out.problems = append(out.problems, o.problem(ReasonWeight, err.Error()))
 	}
 	for _, config := range configs {
-		if p.settings.DenyFiles {
-			if file := fileOf(config); file != "" {
-				out.problems = append(out.problems, o.problem(ReasonFileAccess,
-					fmt.Sprintf("job %s reads the file %q, which the selection denies", config.JobName, file)))
-				continue
-			}
+		if why := p.denied(config); why != "" {
+			out.problems = append(out.problems, o.problem(ReasonFileAccess, fmt.Sprintf("job %s %s", config.JobName, why)))
+			continue
 		}
 		job, err := discover.NewJob(config, o.source())
 		if err != nil {
@@ -81,7 +80,7 @@ func (p *profile) rejected(o *object, r *reader, err error) translation {
 		reason = r.reason
 	}
 	return translation{
-		refs: r.refs, waiting: r.reason == ReasonUnavailable, problems: []Problem{o.problem(reason, r.redact(err.Error()))},
+		refs: r.refs, waiting: r.reason == ReasonUnavailable, denied: r.denied, problems: []Problem{o.problem(reason, r.redact(err.Error()))},
 	}
 }
 

@@ -127,6 +127,29 @@ func TestDeniedFileAccess(t *testing.T) {
 	})
 }
 
+// TestNoFileDiscovery: files that the collector reads stay allowed, and those that the operator would read are not.
+func TestNoFileDiscovery(t *testing.T) {
+	s := everything()
+	s.NoFileDiscovery = true
+	log := slog.New(slog.DiscardHandler)
+	files := manifest("a", "files", map[string]any{
+		"fileSDConfigs": []any{map[string]any{"files": []any{"/var/run/secrets/x.json"}}},
+	})
+	got := newProfile(&s).translate(t.Context(), newObject(scrapeConfig, files), shelf{}, log)
+	if len(got.jobs) != 0 || len(got.problems) != 1 || got.problems[0].Reason != ReasonFileAccess || got.problems[0].Name != "files" {
+		t.Errorf("%d jobs, problems %v", len(got.jobs), got.problems)
+	}
+	token := service("a", "web", map[string]any{"port": "web", "bearerTokenFile": "/var/run/secrets/token"})
+	got = newProfile(&s).translate(t.Context(), newObject(serviceMonitor, token), shelf{}, log)
+	if len(got.jobs) != 1 || len(got.problems) != 0 {
+		t.Errorf("%d jobs, problems %v", len(got.jobs), got.problems)
+	}
+	everything := everything()
+	if a, b := newProfile(&s), newProfile(&everything); a.settings.NoFileDiscovery == b.settings.NoFileDiscovery {
+		t.Error("both selections would share their jobs")
+	}
+}
+
 func checkDenied(t *testing.T, k kind, u *unstructured.Unstructured, stay ...string) {
 	t.Helper()
 	s := everything()

@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +19,11 @@ const (
 	// Changes are taken in when nothing has changed for quiet, and after most in any case.
 	quiet = 200 * time.Millisecond
 	most  = 2 * time.Second
-	// assetPatience is how long the first result waits for Secrets and ConfigMaps that can't be read for the moment.
+	// assetPatience is how long the first result waits for Secrets and ConfigMaps that can't be read for the moment, once all else is
+	// known.
 	assetPatience = time.Minute
+	// rightsPatience is how long the first result waits for the right to list something, from when it was first asked for.
+	rightsPatience = 5 * time.Minute
 	// translators is how many objects are translated at a time. They wait for the API server more than they compute.
 	translators = 8
 )
@@ -31,6 +35,9 @@ type Options struct {
 	Namespaces []string
 	// Recorder of Events on objects that are left out; nil for none.
 	Recorder events.EventRecorder
+	// Elected is closed when this process is the one to record Events; until then others do. It then records what is wrong at that time.
+	// Nil if there are no others.
+	Elected <-chan struct{}
 	// Clock, and Log; the real clock and none by default.
 	Clock clock.Clock
 	Log   *slog.Logger
@@ -45,6 +52,7 @@ type Watcher struct {
 	assets     *assetCache
 	wake       chan struct{}
 	started    sync.WaitGroup // feeds
+	forRights  time.Duration  // rightsPatience
 
 	mu       sync.Mutex
 	running  context.Context // that of Run; nil before
@@ -56,6 +64,7 @@ type Watcher struct {
 	profiles map[string]*profile
 	changed  map[assetKey]bool
 	reported map[objectKey]string // the problem of which there has been an Event
+	passes   uint64
 }
 
 // feedKey identifies a feed: what is watched, and in which namespace.
@@ -67,6 +76,8 @@ type feedKey struct {
 type feedStatus struct {
 	state feedState
 	err   error
+	asked time.Time // when it was started
+	known bool      // everything has been seen once
 }
 
 // subscription is one selection and whom to tell.
@@ -76,7 +87,8 @@ type subscription struct {
 	key     string
 	err     error
 	notify  func(Result)
-	since   time.Time
+	ready   time.Time // since when all feeds are that it depends on
+	planned uint64    // the pass that has last looked at all that it selects
 	last    *Result
 	closed  bool
 }
@@ -87,7 +99,7 @@ func New(o Options) *Watcher {
 		options: o, clock: o.Clock, log: o.Log, namespaces: slices.Clone(o.Namespaces), wake: make(chan struct{}, 1),
 		objects: map[objectKey]*object{}, labels: map[string]labels.Set{}, feeds: map[feedKey]*feedStatus{},
 		watched: map[feedKey]context.CancelFunc{}, profiles: map[string]*profile{}, changed: map[assetKey]bool{},
-		reported: map[objectKey]string{},
+		reported: map[objectKey]string{}, forRights: rightsPatience,
 	}
 	if w.clock == nil {
 		w.clock = clock.RealClock{}
@@ -106,7 +118,7 @@ func New(o Options) *Watcher {
 // at a time from the goroutine of Run, which a slow one holds up. After unsubscribe has returned at most a call that is under way
 // still comes to its end. Both may be called at any time, from notify too.
 func (w *Watcher) Subscribe(s Selection, notify func(Result)) (unsubscribe func()) {
-	sub := &subscription{notify: notify, since: w.clock.Now()}
+	sub := &subscription{notify: notify}
 	if sub.matcher, sub.err = s.matcher(); sub.err == nil {
 		sub.key, sub.err = s.settings().key()
 	}
@@ -136,25 +148,44 @@ func (w *Watcher) unsubscribe(sub *subscription) {
 	}
 	sub.closed = true
 	w.subs = slices.DeleteFunc(w.subs, func(s *subscription) bool { return s == sub })
-	if p := sub.profile; p != nil {
-		if p.users--; p.users == 0 {
-			delete(w.profiles, sub.key)
-		}
+	if sub.profile != nil {
+		sub.profile.users--
 	}
+	w.retire()
 }
 
-// Waiting lists what is not known yet and keeps results back, such as "probes" or "namespaces".
+// retire forgets the profiles that nobody has. While a selection has no result yet they stay: it may have taken the place of one that
+// had one of them, and needs what that has made for as long as it can't be made anew. It is called with the mutex held.
+func (w *Watcher) retire() {
+	if slices.ContainsFunc(w.subs, func(s *subscription) bool { return s.last == nil }) {
+		return
+	}
+	maps.DeleteFunc(w.profiles, func(_ string, p *profile) bool { return p.users == 0 })
+}
+
+// Waiting lists what is not known yet and keeps results back, such as "probes", or "the right to list and watch probes".
 func (w *Watcher) Waiting() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []string
-	for key, status := range w.feeds {
-		if w.watched[key] == nil && status.state == feedStarting {
-			out = append(out, strings.TrimSuffix(key.what+" in "+key.namespace, " in "))
+	for _, sub := range w.subs {
+		if sub.err != nil {
+			continue
+		}
+		for _, key := range w.depends(sub.matcher) {
+			status := w.feeds[key]
+			if status == nil || w.decided(status, sub) {
+				continue
+			}
+			text := strings.TrimSuffix(key.what+" in "+key.namespace, " in ")
+			if status.state == feedForbidden {
+				text = "the right to list and watch " + text
+			}
+			out = append(out, text)
 		}
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // poke has the picture looked at again.
@@ -176,6 +207,15 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 	}
 	w.mu.Unlock()
+	if w.options.Elected != nil {
+		w.started.Go(func() {
+			select {
+			case <-w.options.Elected:
+				w.poke()
+			case <-ctx.Done():
+			}
+		})
+	}
 	w.loop(ctx)
 	cancel()
 	w.started.Wait()

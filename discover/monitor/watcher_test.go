@@ -252,6 +252,7 @@ func TestNamespaceSelectors(t *testing.T) {
 
 func TestForbidden(t *testing.T) {
 	r := newRig(t)
+	r.watcher.forRights = time.Minute
 	for _, resource := range []string{"podmonitors", "secrets"} {
 		r.answer(resource, forbidden(resource))
 	}
@@ -269,6 +270,61 @@ func TestForbidden(t *testing.T) {
 	})
 	r.answer("podmonitors", nil)
 	l.until("one problem less", func(x Result) bool { return len(x.Problems) == 1 })
+}
+
+// A role that is applied a moment after this process has started must not cost the jobs that collectors have.
+func TestForbiddenForAMomentAtTheStart(t *testing.T) {
+	r := newRig(t)
+	r.answer("servicemonitors", forbidden("servicemonitors"))
+	r.apply(serviceMonitor, service("a", "web", nil))
+	r.apply(scrapeConfig, static("a", "fixed"))
+	l := r.subscribe(everything())
+	r.run()
+	const want = "the right to list and watch servicemonitors"
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !slices.Equal(r.watcher.Waiting(), []string{want}); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waits for %q, want %q", r.watcher.Waiting(), want)
+		}
+	}
+	if got, n := l.last(); n > 0 {
+		t.Fatalf("a result without what may not be read yet: %v, problems %v", names(got), got.Problems)
+	}
+	r.answer("servicemonitors", nil)
+	l.untilJobs("serviceMonitor/a/web/0", "scrapeConfig/a/fixed")
+	if _, n := l.last(); n != 1 {
+		t.Errorf("%d results, want the complete one alone", n)
+	}
+	if got := r.watcher.Waiting(); len(got) > 0 {
+		t.Errorf("still waits for %q", got)
+	}
+}
+
+func TestEventsAreOfTheElected(t *testing.T) {
+	r := newRig(t)
+	elected := make(chan struct{})
+	r.watcher.options.Elected = elected
+	r.apply(serviceMonitor, service("a", "bad", map[string]any{"port": "web", "interval": "10s", "scrapeTimeout": "20s"}))
+	l := r.subscribe(everything())
+	r.run()
+	l.until("a problem", func(x Result) bool { return len(x.Problems) == 1 })
+	r.apply(serviceMonitor, service("a", "good", nil))
+	l.untilJobs("serviceMonitor/a/good/0")
+	if n := len(r.recorder.Events); n > 0 {
+		t.Fatalf("%d Events of one that is not elected", n)
+	}
+	close(elected)
+	select {
+	case <-r.recorder.Events:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no Event within 20 s of the election")
+	}
+	r.apply(serviceMonitor, service("a", "fine", nil))
+	l.untilJobs("serviceMonitor/a/fine/0", "serviceMonitor/a/good/0")
+	if n := len(r.recorder.Events); n > 0 {
+		t.Errorf("%d more Events of the same problem", n)
+	}
 }
 
 func TestWatchOfSomeNamespaces(t *testing.T) {

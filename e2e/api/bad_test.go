@@ -111,6 +111,9 @@ func badSpecs() map[string]map[string]any {
 		"sidecar":   {"mode": "sidecar", "priorityClassName": "high", "minReadySeconds": int64(1), "affinity": map[string]any{}},
 		"allocator": {"targetAllocator": map[string]any{"enabled": true}},
 		"mtls":      {"targetAllocator": map[string]any{"mtls": map[string]any{"enabled": true, "useCertManager": false}}},
+		"selector": {"targetAllocator": map[string]any{"prometheusCR": map[string]any{
+			"probeSelector": map[string]any{"matchLabels": map[string]any{}, "team": "a"},
+		}}},
 		"bounds":    {"autoscaler": map[string]any{"minReplicas": int64(2), "maxReplicas": int64(1)}},
 		"unbounded": {"minReplicas": int64(2)},
 		"metric": {"autoscaler": map[string]any{"maxReplicas": int64(1), "metrics": []any{
