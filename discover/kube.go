@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
@@ -35,11 +36,13 @@ type kubeDiscovery struct {
 	failed func(error)
 	// told is set when everything was told.
 	told atomic.Bool
+	// grace is how long informers get to stop, patience how long the API server may say nothing before that is an error.
+	grace, patience time.Duration
 }
 
 // newKube prepares the discovery that cfg describes.
 func (ps *Providers) newKube(cfg *promkube.SDConfig, log *slog.Logger, failed func(error)) (*kubeDiscovery, error) {
-	d := &kubeDiscovery{config: cfg, log: log, events: ps.events, failed: failed}
+	d := &kubeDiscovery{config: cfg, log: log, events: ps.events, failed: failed, grace: stopGrace, patience: answerPatience}
 	rc, err := ps.kubeConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -89,10 +92,32 @@ func (ps *Providers) kubeConfig(cfg *promkube.SDConfig) (*rest.Config, error) {
 	return rc, nil
 }
 
-// Run implements discovery.Discoverer.
+// stopGrace is how long informers get to stop. While the API server can't be reached, a reflector sleeps for up to half a minute
+// without looking at its context (k8s.io/client-go/tools/cache/reflector.go, watchList).
+const stopGrace = 2 * time.Second
+
+// answerPatience is for an API server that can't be reached: a reflector tries again and tells nobody (isWatchErrorRetriable, ibidem).
+const answerPatience = 10 * time.Second
+
+// waitUpTo waits for what runs, for so long and no longer.
+func waitUpTo(grace time.Duration, running *sync.WaitGroup) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		running.Wait()
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-stopped:
+	case <-timer.C:
+	}
+}
+
+// Run implements discovery.Discoverer. It returns when all it started has stopped, or stopGrace is over.
 func (d *kubeDiscovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 	var running sync.WaitGroup
-	defer running.Wait()
+	defer waitUpTo(d.grace, &running)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	set := &informers{ctx: ctx, running: &running, failed: d.failed, log: d.log}
@@ -108,6 +133,7 @@ func (d *kubeDiscovery) Run(ctx context.Context, up chan<- []*targetgroup.Group)
 		running.Go(func() { part.Run(ctx, inner) })
 	}
 	set.start()
+	defer time.AfterFunc(d.patience, func() { set.remind(d.patience) }).Stop()
 	d.forward(ctx, main, set.synced(), inner, up)
 }
 

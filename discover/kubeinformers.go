@@ -3,10 +3,14 @@ package discover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	promkube "github.com/prometheus/prometheus/discovery/kubernetes"
 	corev1 "k8s.io/api/core/v1"
@@ -38,9 +42,11 @@ type informers struct {
 	failed  func(error)
 	log     *slog.Logger
 	all     []cache.SharedIndexInformer
+	names   []string // of what each is about
+	said    atomic.Bool
 }
 
-func (s *informers) add(inf cache.SharedIndexInformer) cache.SharedIndexInformer {
+func (s *informers) add(name string, inf cache.SharedIndexInformer) cache.SharedIndexInformer {
 	// The errors are those of an informer that runs.
 	_ = inf.SetTransform(slim)
 	_ = inf.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
@@ -50,12 +56,29 @@ func (s *informers) add(inf cache.SharedIndexInformer) cache.SharedIndexInformer
 		case inf.HasSynced():
 			s.log.Warn("watching has failed and is tried again", "error", err)
 		default:
+			s.said.Store(true)
 			s.failed(err)
 			s.log.Warn("listing has failed and is tried again", "error", err)
 		}
 	})
 	s.all = append(s.all, inf)
+	s.names = append(s.names, name)
 	return inf
+}
+
+// remind says what the API server has not told for so long, unless there was an error that says more.
+func (s *informers) remind(after time.Duration) {
+	var silent []string
+	for i, inf := range s.all {
+		if !inf.HasSynced() {
+			silent = append(silent, s.names[i])
+		}
+	}
+	if len(silent) == 0 || s.said.Load() || s.ctx.Err() != nil {
+		return
+	}
+	slices.Sort(silent)
+	s.failed(fmt.Errorf("the API server has not listed in %v: %s", after, strings.Join(slices.Compact(silent), ", ")))
 }
 
 func (s *informers) start() {
@@ -88,6 +111,14 @@ type kubeBuilder struct {
 	namespace string
 }
 
+// named says of which namespace resources are.
+func (b *kubeBuilder) named(resource string) string {
+	if b.namespace == "" {
+		return resource
+	}
+	return resource + " of namespace " + b.namespace
+}
+
 // attached are the informers of what is attached to labels; nil where nothing is.
 type attached struct{ node, namespace, replicaSet, job cache.SharedInformer }
 
@@ -97,13 +128,13 @@ func (b *kubeBuilder) attached() attached {
 		a.node = b.nodes()
 	}
 	if b.attach.Namespace {
-		a.namespace = b.set.add(coreinformers.NewNamespaceInformer(b.client, 0, cache.Indexers{}))
+		a.namespace = b.set.add("namespaces", coreinformers.NewNamespaceInformer(b.client, 0, cache.Indexers{}))
 	}
 	if b.attach.Deployment {
-		a.replicaSet = b.set.add(appsinformers.NewReplicaSetInformer(b.client, b.namespace, 0, cache.Indexers{}))
+		a.replicaSet = b.set.add(b.named("replicasets"), appsinformers.NewReplicaSetInformer(b.client, b.namespace, 0, cache.Indexers{}))
 	}
 	if b.attach.Job || b.attach.CronJob {
-		a.job = b.set.add(batchinformers.NewJobInformer(b.client, b.namespace, 0, cache.Indexers{}))
+		a.job = b.set.add(b.named("jobs"), batchinformers.NewJobInformer(b.client, b.namespace, 0, cache.Indexers{}))
 	}
 	return a
 }
@@ -123,15 +154,15 @@ func byNamespace() cache.Indexers {
 }
 
 func (b *kubeBuilder) nodes() cache.SharedIndexInformer {
-	return b.set.add(coreinformers.NewFilteredNodeInformer(b.client, 0, cache.Indexers{}, b.selector(promkube.RoleNode)))
+	return b.set.add("nodes", coreinformers.NewFilteredNodeInformer(b.client, 0, cache.Indexers{}, b.selector(promkube.RoleNode)))
 }
 
 func (b *kubeBuilder) services() cache.SharedIndexInformer {
-	return b.set.add(coreinformers.NewFilteredServiceInformer(b.client, b.namespace, 0, byNamespace(), b.selector(promkube.RoleService)))
+	return b.set.add(b.named("services"), coreinformers.NewFilteredServiceInformer(b.client, b.namespace, 0, byNamespace(), b.selector(promkube.RoleService)))
 }
 
 func (b *kubeBuilder) ingresses() cache.SharedIndexInformer {
-	return b.set.add(networkinginformers.NewFilteredIngressInformer(
+	return b.set.add(b.named("ingresses"), networkinginformers.NewFilteredIngressInformer(
 		b.client, b.namespace, 0, byNamespace(), b.selector(promkube.RoleIngress)))
 }
 
@@ -140,7 +171,7 @@ func (b *kubeBuilder) pods() cache.SharedIndexInformer {
 	ix[byNode] = index(func(p *corev1.Pod) []string { return []string{p.Spec.NodeName} })
 	ix[byReplicaSet] = index(func(p *corev1.Pod) []string { return ownedBy(p, "ReplicaSet") })
 	ix[byJob] = index(func(p *corev1.Pod) []string { return ownedBy(p, "Job") })
-	return b.set.add(coreinformers.NewFilteredPodInformer(b.client, b.namespace, 0, ix, b.selector(promkube.RolePod)))
+	return b.set.add(b.named("pods"), coreinformers.NewFilteredPodInformer(b.client, b.namespace, 0, ix, b.selector(promkube.RolePod)))
 }
 
 func (b *kubeBuilder) endpointSlices() cache.SharedIndexInformer {
@@ -158,7 +189,7 @@ func (b *kubeBuilder) endpointSlices() cache.SharedIndexInformer {
 		}
 		return nodes
 	})
-	return b.set.add(discoveryinformers.NewFilteredEndpointSliceInformer(
+	return b.set.add(b.named("endpointslices"), discoveryinformers.NewFilteredEndpointSliceInformer(
 		b.client, b.namespace, 0, ix, b.selector(promkube.RoleEndpointSlice)))
 }
 
@@ -185,7 +216,7 @@ func (b *kubeBuilder) endpoints() cache.SharedIndexInformer {
 		}
 		return nodes
 	})
-	return b.set.add(coreinformers.NewFilteredEndpointsInformer(b.client, b.namespace, 0, ix, b.selector(promkube.RoleEndpoint)))
+	return b.set.add(b.named("endpoints"), coreinformers.NewFilteredEndpointsInformer(b.client, b.namespace, 0, ix, b.selector(promkube.RoleEndpoint)))
 }
 
 // index is an index function for objects of one type.

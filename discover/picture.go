@@ -3,7 +3,9 @@ package discover
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +32,7 @@ type picture interface {
 func newPicture(cfg discovery.Config) picture {
 	switch c := cfg.(type) {
 	case *file.SDConfig:
-		return &filePicture{patterns: c.Files, failing: map[string]bool{}}
+		return &filePicture{patterns: c.Files, failing: map[string]int{}}
 	case *dns.SDConfig:
 		return &dnsPicture{}
 	default:
@@ -70,32 +72,34 @@ func (l *dnsPicture) failed(string) {
 	l.failing = true
 }
 
-// filePicture is for files, which are read one after another: each is sent, or fails. So the first round is over when there were as
-// many of the two as there are files; and it is complete when none is failing.
+// filePicture is for files, which are read one after another, again and again: each is sent, or fails. So the first round is over when
+// there were as many of the two as there are files; and it is complete when none is failing.
 type filePicture struct {
 	patterns []string
 
-	mu      sync.Mutex
-	files   int
-	told    int
-	failing map[string]bool
+	mu    sync.Mutex
+	files int
+	told  int
+	// failing has how many other files were read since the file has failed.
+	failing map[string]int
 }
 
-func (f *filePicture) count() int {
-	n := 0
+// found are the files as Prometheus finds them: one that two patterns match is read twice.
+func (f *filePicture) found() []string {
+	var all []string
 	for _, p := range f.patterns {
 		names, err := filepath.Glob(p)
 		if err == nil {
-			n += len(names)
+			all = append(all, names...)
 		}
 	}
-	return n
+	return all
 }
 
 func (f *filePicture) nothing() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.files = f.count()
+	f.files = len(f.found())
 	return f.files == 0
 }
 
@@ -108,7 +112,33 @@ func (f *filePicture) complete(sent []*targetgroup.Group) bool {
 			delete(f.failing, g.Source[:i])
 		}
 	}
+	if len(f.failing) > 0 {
+		if !ended(sent) {
+			f.passed("")
+		}
+		f.forget(f.found())
+	}
 	return f.told >= f.files && len(f.failing) == 0
+}
+
+// ended is true for what says that groups are gone, and is sent besides what was read: that has labels, even without targets.
+func ended(sent []*targetgroup.Group) bool { return len(sent) == 1 && sent[0].Labels == nil }
+
+// passed counts a file that was read.
+func (f *filePicture) passed(except string) {
+	for path := range f.failing {
+		if path != except {
+			f.failing[path]++
+		}
+	}
+}
+
+// forget drops the failures of files that are not there any more; and of those that did not fail when it was their turn again. The
+// latter are empty lists now, of which nothing tells the path.
+func (f *filePicture) forget(there []string) {
+	maps.DeleteFunc(f.failing, func(path string, others int) bool {
+		return !slices.Contains(there, path) || others >= len(there)
+	})
 }
 
 func (f *filePicture) failed(path string) {
@@ -118,7 +148,8 @@ func (f *filePicture) failed(path string) {
 		return
 	}
 	f.told++
-	f.failing[path] = true
+	f.passed(path)
+	f.failing[path] = 0
 }
 
 // errorHandler passes logs on, and tells of errors.

@@ -169,7 +169,7 @@ type provider struct {
 
 func newProvider(ps *Providers, cfg discovery.Config, hash uint64) *provider {
 	p := &provider{config: cfg, hash: hash, parent: ps, store: newStore(ps.dict), subs: map[*subscription]struct{}{}}
-	p.log = slog.New(newQuiet(ps.opts.Log.Handler(), ps.opts.Clock, p.jobNames)).With("discovery", cfg.Name())
+	p.log = slog.New(redactHandler{newQuiet(ps.opts.Log.Handler(), ps.opts.Clock, p.jobNames)}).With("discovery", cfg.Name())
 	return p
 }
 
@@ -196,6 +196,13 @@ func (s *subscription) drain() (dirty []uint32, ready bool, err error) {
 	dirty, s.dirty = s.dirty, nil
 	slices.Sort(dirty)
 	return slices.Compact(dirty), s.provider.ready, s.provider.err
+}
+
+// told is true when the provider has told all there was at its start.
+func (s *subscription) told() bool {
+	s.provider.mu.Lock()
+	defer s.provider.mu.Unlock()
+	return s.provider.ready
 }
 
 // run discovers until ctx is done, and tries again when discovery cannot.
@@ -292,7 +299,7 @@ func (p *provider) accept(groups []*targetgroup.Group, complete bool) {
 // failed keeps what is wrong, for messages. What is there stays.
 func (p *provider) failed(err error) {
 	p.mu.Lock()
-	p.err = fmt.Errorf("%s: %w", p.config.Name(), err)
+	p.err = redact(fmt.Errorf("%s: %w", p.config.Name(), err))
 	notify := make([]func(), 0, len(p.subs))
 	for s := range p.subs {
 		notify = append(notify, s.notify)

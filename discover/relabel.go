@@ -51,7 +51,8 @@ func (r *relabeler) apply(g *packed) (res result, failure error) {
 	in := g.reader()
 	in.text() // source
 	fill(r.group, in.labels(r.pairs[:0]))
-	common := labelSum(g.dict.seed, r.group)
+	// Mixed, because it matters whose a label is: a target's own wins.
+	common := mix(labelSum(g.dict.seed, r.group))
 	n := in.number()
 	out := make([]target, 0, n)
 	res.group = g
@@ -75,7 +76,7 @@ func (r *relabeler) apply(g *packed) (res result, failure error) {
 	default:
 		res.targets = out
 	}
-	return res, failure
+	return res, redact(failure)
 }
 
 func fill(set model.LabelSet, pairs []pair) {
@@ -84,6 +85,9 @@ func fill(set model.LabelSet, pairs []pair) {
 		set[model.LabelName(p.name)] = model.LabelValue(p.value)
 	}
 }
+
+// droppedLabel is in the identity of targets that the collector will drop, and nowhere else.
+const droppedLabel = "__otelier_dropped"
 
 // relabel is Prometheus' own relabelling of the target at hand.
 func (r *relabeler) relabel() (id, key uint64, keep bool, err error) {
@@ -95,9 +99,9 @@ func (r *relabeler) relabel() (id, key uint64, keep bool, err error) {
 		if r.filter {
 			return 0, 0, false, nil
 		}
-		// The collector drops it; until then it is what it was.
+		// The collector drops it; until then it is what it was, and never the same as one that is kept.
 		scrape.PopulateDiscoveredLabels(r.lb, r.job.Config, r.target, r.group)
-		ls = r.lb.Labels()
+		ls = r.lb.Set(droppedLabel, "true").Labels()
 	}
 	name := r.job.Config.JobName
 	r.params = r.params[:0]

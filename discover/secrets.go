@@ -23,7 +23,9 @@ type secret struct {
 
 func (s secret) String() string { return strings.Join(s.path, ".") }
 
-// secretsOf finds them by the types that Prometheus marks them with: config.Secret, and config.URL with a password in it.
+// secretsOf finds what may be a credential: all that Prometheus marks with the type config.Secret, URLs with userinfo (a token is often
+// a user without a password), and of what it prints in clear the values of http_headers and the endpoint_params and the token_url of
+// oauth2. The params of a scrape config are not among them: they are part of the URL of a target, which is shown everywhere.
 func secretsOf(v any) []secret {
 	var found []secret
 	walkSecrets(reflect.ValueOf(v), nil, func(path []string, value string) {
@@ -48,10 +50,23 @@ func walkSecrets(v reflect.Value, path []string, found func([]string, string)) {
 		if u.URL == nil {
 			return
 		}
-		if _, has := u.User.Password(); has {
+		if u.User != nil {
 			found(path, u.String())
 		}
 		return
+	case v.Type() == reflect.TypeFor[commonconfig.Header]():
+		h, _ := reflect.TypeAssert[commonconfig.Header](v)
+		for i, value := range h.Values {
+			found(append(path, "values", strconv.Itoa(i)), value)
+		}
+	case v.Type() == reflect.TypeFor[commonconfig.OAuth2]():
+		o, _ := reflect.TypeAssert[commonconfig.OAuth2](v)
+		if strings.Contains(o.TokenURL, "@") {
+			found(append(path, "token_url"), o.TokenURL)
+		}
+		for name, value := range o.EndpointParams {
+			found(append(path, "endpoint_params", name), value)
+		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:

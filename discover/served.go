@@ -144,11 +144,11 @@ func dropLabel(name string) *relabel.Config {
 	return &r
 }
 
-// seesURL is true when the outcome of the rules can depend on the label __meta_url.
+// seesURL is true when the outcome of the rules can depend on the label __meta_url, or on the one that carries it.
 func seesURL(rules []*relabel.Config) bool {
 	return slices.ContainsFunc(rules, func(r *relabel.Config) bool {
 		if r.Action == relabel.LabelMap {
-			return r.Regex.MatchString(metaURL)
+			return r.Regex.MatchString(metaURL) || r.Regex.MatchString(urlLabel)
 		}
 		return slices.Contains(r.SourceLabels, metaURL) || r.TargetLabel == metaURL
 	})

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/prometheus/discovery/dns"
+	"github.com/prometheus/prometheus/discovery/file"
+
 	"github.com/otelier/otelier/allocate"
 )
 
@@ -25,6 +28,8 @@ type state struct {
 	reported bool
 	// late is true when it had not reported when it was no longer waited for; settled when it has reported or is late.
 	late, settled bool
+	// partial is true when there are targets, and what lacks are files or names of DNS that fail: see known.
+	partial bool
 
 	// touched has the identities that may have changed since the last edit; all is set when there are too many to be listed.
 	touched map[uint64]struct{}
@@ -79,7 +84,12 @@ func (s *state) update() bool {
 		s.reported = s.reported && ready
 		s.failures[i] = err
 		for _, n := range dirty {
-			todo = append(todo, work{sub: i, group: n, fresh: result{group: sub.provider.store.get(n)}})
+			g := sub.provider.store.get(n)
+			if g != nil && !sub.wants(g.source()) {
+				// The group is gone that had this number when it was noted, and another job's has it now.
+				g = nil
+			}
+			todo = append(todo, work{sub: i, group: n, fresh: result{group: g}})
 		}
 	}
 	s.reported = s.reported || before
@@ -88,7 +98,27 @@ func (s *state) update() bool {
 	for _, w := range todo {
 		changed = s.replace(w) || changed
 	}
+	if !s.reported && !s.partial && s.isPartial() {
+		s.partial, changed = true, true
+	}
 	return changed
+}
+
+// known is true when the targets that there are may be published. They are all targets, or all but those of files and names that fail,
+// which would have failed Prometheus, too, when it starts: one broken file is no reason to do without the other ones.
+func (s *state) known() bool { return s.reported || s.late && s.partial }
+
+func (s *state) isPartial() bool {
+	for i, sub := range s.subs {
+		_, fails := sub.provider.config.(*file.SDConfig)
+		if !fails {
+			_, fails = sub.provider.config.(*dns.SDConfig)
+		}
+		if !sub.told() && (!fails || s.failures[i] == nil) {
+			return false
+		}
+	}
+	return s.targets > 0
 }
 
 func (s *state) relabel(todo []work) {
@@ -179,7 +209,7 @@ func (s *state) winners(wanted func(uint64) bool, n int) map[uint64]ref {
 
 // build brings the blocks up to date and returns the job; the same pointer when nothing has changed.
 func (s *state) build() *allocate.Job {
-	if !s.reported {
+	if !s.known() {
 		if s.made == nil {
 			s.made = &allocate.Job{Name: s.job.Config.JobName, Config: s.job.Served, Source: s.job.Source, Unknown: true}
 		}

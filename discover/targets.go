@@ -246,7 +246,7 @@ func (t *Targets) settle() {
 				t.pending.touch(now)
 			}
 		}
-		if n := e.next; n != nil && (n.reported || !e.current.reported) {
+		if n := e.next; n != nil && (n.reported || !e.current.known() || n.known() && !e.current.reported) {
 			n.inherit(e.current)
 			e.current.close(t.providers)
 			e.current, e.next = n, nil

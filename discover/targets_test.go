@@ -114,7 +114,7 @@ func TestTargetsOfFilesAndLists(t *testing.T) {
 	r.targets.SetJobs(jobs(t, `
 scrape_configs:
 - job_name: files
-  file_sd_configs: [{files: ["*.json"]}]
+  file_sd_configs: [{files: ["*.json"], refresh_interval: 1s}]
 - job_name: list
   static_configs: [{targets: ["s:1"]}]
 `, dir))

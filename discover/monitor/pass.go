@@ -28,10 +28,10 @@ func (w *Watcher) pass(ctx context.Context) (again time.Time) {
 		return time.Time{}
 	}
 	w.followAssets()
+	w.record(events)
 	for _, n := range notices {
 		w.notify(n)
 	}
-	w.record(events)
 	return earlier(w.assets.retry(), w.patienceEnds(began))
 }
 

@@ -79,11 +79,11 @@ func (s *stage) subscribe(of Selection) (*subscription, func()) {
 }
 
 // expect looks, and wants one job and a problem for the given reason, or none.
-func (s *stage) expect(when string, sub *subscription, password, reason string) {
+func (s *stage) expect(when string, sub *subscription, reason string) {
 	s.t.Helper()
 	got, ok := s.look()[sub]
-	if !ok || len(got.Jobs) != 1 || string(got.Jobs[0].Config.HTTPClientConfig.BasicAuth.Password) != password {
-		s.t.Fatalf("%s: told %v: jobs %v, problems %v; want one job with password %q", when, ok, names(got), got.Problems, password)
+	if !ok || len(got.Jobs) != 1 || string(got.Jobs[0].Config.HTTPClientConfig.BasicAuth.Password) != "first" {
+		s.t.Fatalf("%s: told %v: jobs %v, problems %v; want the job", when, ok, names(got), got.Problems)
 	}
 	if reason == "" && len(got.Problems) > 0 || reason != "" && (len(got.Problems) != 1 || got.Problems[0].Reason != reason) {
 		s.t.Fatalf("%s: problems %v, want %q", when, got.Problems, reason)
@@ -115,7 +115,7 @@ func TestAnotherSelectionKeepsTheJobs(t *testing.T) {
 	s := newStage(t)
 	s.locked("s")
 	first, stop := s.subscribe(everything())
-	s.expect("at first", first, "first", "")
+	s.expect("at first", first, "")
 	s.unread(errors.New("etcd is away"))
 	other := everything()
 	other.ScrapeInterval = 45 * time.Second
@@ -126,14 +126,14 @@ func TestAnotherSelectionKeepsTheJobs(t *testing.T) {
 		t.Fatalf("a result before all is known: %v", got)
 	}
 	s.feed(probe.plural(), feedSynced)
-	s.expect("with another interval", second, "first", ReasonUnavailable)
+	s.expect("with another interval", second, ReasonUnavailable)
 	if n := len(s.w.profiles); n != 1 {
 		t.Errorf("%d profiles are kept, want the one that is used", n)
 	}
 	s.err = nil
 	s.clock.Step(lastRetry)
 	s.w.assets.retry()
-	s.expect("when it can be read", second, "first", "")
+	s.expect("when it can be read", second, "")
 
 	s.unread(errors.New("etcd is away"))
 	strict := everything()
@@ -149,9 +149,9 @@ func TestSecretThatMayNotBeReadAnyMore(t *testing.T) {
 	s := newStage(t)
 	s.locked("s")
 	sub, _ := s.subscribe(everything())
-	s.expect("at first", sub, "first", "")
+	s.expect("at first", sub, "")
 	s.unread(forbidden("secrets"))
-	s.expect("forbidden", sub, "first", ReasonForbidden)
+	s.expect("forbidden", sub, ReasonForbidden)
 	s.clock.Step(pollInterval)
 	s.w.assets.retry()
 	if got := s.look(); len(got) > 0 {
@@ -160,7 +160,7 @@ func TestSecretThatMayNotBeReadAnyMore(t *testing.T) {
 	s.err = nil
 	s.clock.Step(pollInterval)
 	s.w.assets.retry()
-	s.expect("allowed again", sub, "first", "")
+	s.expect("allowed again", sub, "")
 	s.err = forbidden("secrets")
 	s.locked("never")
 	if got, ok := s.look()[sub]; !ok || len(got.Jobs) > 0 || len(got.Problems) != 1 || got.Problems[0].Reason != ReasonForbidden {
@@ -181,7 +181,7 @@ func TestSelectionsWithTheSameSettings(t *testing.T) {
 	s := newStage(t)
 	s.w.labels["a"] = labels.Set{"team": "t0"}
 	s.locked("s")
-	s.w.objectChanged(nil, newObject(scrapeConfig, static("a", "fixed")))
+	s.w.objectChanged(nil, newObject(scrapeConfig, static("a", "one")))
 	all := &metav1.LabelSelector{}
 	here := Selector{Objects: all, Namespaces: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "t0"}}}
 	first, _ := s.subscribe(Selection{ServiceMonitors: here, Probes: here})
@@ -208,5 +208,11 @@ func TestSelectionsWithTheSameSettings(t *testing.T) {
 	kept("something came in meanwhile", s.half(arrived))
 	if got := s.look()[first]; !slices.Equal(names(got), []string{"serviceMonitor/a/locked/0", "serviceMonitor/a/more/0"}) {
 		t.Fatalf("and then: %v", names(got))
+	}
+	s.feed(probe.plural(), feedStarting)
+	late, _ := s.subscribe(Selection{ServiceMonitors: here, Probes: here})
+	s.locked("edited")
+	if got, told := s.half(func() { s.feed(probe.plural(), feedSynced) })[late]; told {
+		t.Fatalf("one that comes late is told %v of what has changed", names(got))
 	}
 }
