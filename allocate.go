@@ -28,8 +28,14 @@ import (
 )
 
 type allocateCmd struct {
-	Serve serveCmd `cmd:"" default:"withargs" help:"Share the targets of one configuration file out among its collectors, without the operator."`
+	Serve serveCmd `cmd:"" default:"withargs" help:"Share the targets of one configuration file (--config) out among its collectors, without the operator. This is the default."`
 	Plan  planCmd  `cmd:"" help:"Tell what another number of collectors would change."`
+}
+
+// Help is what kong prints below the usage.
+func (allocateCmd) Help() string {
+	return "Without a command it serves: otelier allocate --config FILE is otelier allocate serve --config FILE, whose flags are told by " +
+		"otelier allocate serve --help."
 }
 
 type serveCmd struct {
@@ -124,7 +130,7 @@ func standAlone(config *allocatorfile.Config, names []string, cluster *rest.Conf
 		Providers: providers, Publish: out.pool.SetJobs, Withheld: out.pool.SetWithheld, Filter: config.Filter, Secrets: config.AllowInsecureAuthSecrets, Monitors: config.Monitors != nil,
 		Lag: metrics.ObserveDiscoveryLag, Log: log, Clock: clock.RealClock{},
 	})
-	waiting = append(waiting, f.waiting)
+	waiting = append(waiting, func() string { return f.waiting() })
 	out.parts = append(out.parts, providers.Run, f.Run)
 	if len(names) > 0 {
 		out.pool.SetMembers(listed(names))

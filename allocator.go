@@ -43,20 +43,25 @@ type allocatorOptions struct {
 	Metadata   metadata.Interface
 	Namespaces []string
 	Rendering  render.Options
-	Recorder   events.EventRecorder
-	Elected    <-chan struct{} // closed when this process is the one to record Events
-	Registry   prometheus.Registerer
-	Log        *slog.Logger
-	Clock      clock.WithTicker
+	// Elected is closed when this process writes statuses.
+	Elected <-chan struct{}
+	// Unreachable is true when collectors are told an address that is probably not that of this process.
+	Unreachable bool
+	Recorder    events.EventRecorder
+	Registry    prometheus.Registerer
+	Log         *slog.Logger
+	Clock       clock.WithTicker
 }
 
 // allocator serves the pools of all collectors that ask for it. It does so in every replica of the operator, elected or not.
 type allocator struct {
 	environment
 	rendering render.Options
-	monitors  *monitor.Watcher
-	listener  net.Listener
-	changed   chan struct{}
+	// unreachable is true until that was said.
+	unreachable bool
+	monitors    *monitor.Watcher
+	listener    net.Listener
+	changed     chan struct{}
 	// enqueue brings about a pass over a collector, whose conditions have changed; and synced tells whether all collectors have been seen.
 	enqueue func(types.NamespacedName)
 	synced  func() bool
@@ -93,8 +98,9 @@ func newAllocator(o allocatorOptions) (*allocator, error) {
 				}
 				return member.New(m)
 			},
+			elected: o.Elected, replicated: newReplicasOf(client, o.Rendering.AllocatorURL, o.Clock).now, address: o.Rendering.AllocatorURL,
 		},
-		rendering: o.Rendering, changed: make(chan struct{}, 1),
+		rendering: o.Rendering, unreachable: o.Unreachable, changed: make(chan struct{}, 1),
 		monitors: monitor.New(monitor.Options{
 			Clients: clients, Namespaces: o.Namespaces, Recorder: o.Recorder, Elected: o.Elected, Clock: o.Clock, Log: o.Log,
 		}),
@@ -283,6 +289,7 @@ func (a *allocator) sync(ctx context.Context, key types.NamespacedName, u *unstr
 	}
 	c := a.of(key)
 	if c == nil {
+		a.warnUnreachable(key)
 		c = newCollectorPools(a.environment, key)
 		a.mu.Lock()
 		a.served[key] = c
@@ -292,6 +299,15 @@ func (a *allocator) sync(ctx context.Context, key types.NamespacedName, u *unstr
 		return fmt.Errorf("allocation: %w", err)
 	}
 	return nil
+}
+
+// warnUnreachable says once that collectors are told where somebody else would be. It is for the one goroutine that syncs.
+func (a *allocator) warnUnreachable(key types.NamespacedName) {
+	if a.unreachable {
+		a.unreachable = false
+		a.log.Warn("this operator runs outside of the cluster, and collectors ask for their targets at the Service of one that is inside: "+
+			"set --allocator-url to where they reach this one", "url", a.rendering.AllocatorURL, "collector", key.String())
+	}
 }
 
 func (a *allocator) remove(key types.NamespacedName) {

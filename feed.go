@@ -53,7 +53,7 @@ type feedOptions struct {
 	Providers *discover.Providers
 	// Publish gets the jobs with their targets.
 	Publish func([]*allocate.Job)
-	// Withheld gets the number of jobs that are left out because of secrets.
+	// Withheld gets the number of jobs that are left out because of secrets or of their names. May be nil.
 	Withheld func(int)
 	// Lag gets how long it took from the first change that was noticed until it was published; may be nil.
 	Lag func(time.Duration)
@@ -135,7 +135,9 @@ func (f *feed) push() {
 		}
 	}
 	f.last = now
-	f.o.Withheld(len(now.Withheld))
+	if f.o.Withheld != nil {
+		f.o.Withheld(len(now.Withheld) + len(now.Clashes))
+	}
 	f.targets.SetJobs(now.Jobs)
 }
 
@@ -158,8 +160,8 @@ func (f *feed) relabel(name string, before labels.Labels) (after labels.Labels, 
 	return jobs[i].Relabel(before)
 }
 
-// waiting says what the jobs are not known for; empty when they are.
-func (f *feed) waiting() string {
+// waiting says what the jobs are not known for, but for what is said already; empty when they are.
+func (f *feed) waiting(said ...string) string {
 	f.mu.Lock()
 	own, others := f.knowOwn, f.knowOthers
 	f.mu.Unlock()
@@ -174,7 +176,10 @@ func (f *feed) waiting() string {
 		}
 		return "the monitors"
 	}
-	if list := f.targets.Waiting(); len(list) > 0 {
+	known := func(text string) bool {
+		return slices.ContainsFunc(said, func(s string) bool { return s == text || strings.HasPrefix(s, text+": ") })
+	}
+	if list := slices.DeleteFunc(slices.Clone(f.targets.Waiting()), known); len(list) > 0 {
 		return fmt.Sprintf("targets of %s", strings.Join(list, ", "))
 	}
 	return ""

@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, io streams) int {
 		kong.Exit(func(code int) { exited = code }),
 		kong.Vars{
 			"collectorImage": defaultCollectorImage, "operatorImage": defaultOperatorImage + ":" + version, "annotationsFilter": crds.AnnotationsFilter,
-			"allocatorURL": crds.AllocatorURL(crds.DefaultNamespace), "namespace": crds.DefaultNamespace,
+			"allocatorURL": crds.AllocatorURL(crds.DefaultNamespace), "allocatorConfig": defaultConfig, "namespace": crds.DefaultNamespace,
 		},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(io),
 	)

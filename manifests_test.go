@@ -22,8 +22,8 @@ spec:
             static_configs: [{targets: ["10.0.0.1:80"]}]
           - job_name: misspelt
             static_config: [{targets: ["10.0.0.2:80"]}]
-          - job_name: consul
-            consul_sd_configs: [{server: "consul:8500"}]
+          - job_name: cloud
+            ec2_sd_configs: [{region: eu-central-1}]
           - job_name: scalar
             basic_auth: hunter2
           - job_name: secret
@@ -41,7 +41,7 @@ spec:
 	want := []string{
 		`spec.config.receivers.prometheus.config.scrape_configs[5]: file_sd_configs: a file of the pod, and targets are not discovered there`,
 		`receivers.prometheus: scrape_configs[1] (job "misspelt"): field static_config not found in type config.ScrapeConfig`,
-		`receivers.prometheus: scrape_configs[2] (job "consul"): consul_sd_configs: service discovery "consul" is not built in (`,
+		`receivers.prometheus: scrape_configs[2] (job "cloud"): ec2_sd_configs: service discovery "ec2" is not built in (`,
 		"receivers.prometheus: scrape_configs[3] (job \"scalar\"): cannot unmarshal !!str `…` into config.plain",
 		`job "secret" of receivers.prometheus holds a secret, and the allocator answers in clear text: see spec.targetAllocator.allowInsecureAuthSecrets`,
 	}

@@ -131,8 +131,9 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 		Cluster: cluster, Recorder: recorder, Registry: registry, Clock: clock.RealClock{}, Log: log,
 	}
 	controller, allocating, err := c.controller(ctx, clients, controllerOptions, allocatorOptions{
-		Config: config, Metadata: clients.metadata, Namespaces: c.Namespaces, Rendering: options,
-		Recorder: recorder, Elected: elected, Registry: registry, Log: log, Clock: clock.RealClock{},
+		Config: config, Metadata: clients.metadata, Namespaces: c.Namespaces, Rendering: options, Elected: elected,
+		Unreachable: !inCluster && c.defaultAllocator(options),
+		Recorder:    recorder, Registry: registry, Log: log, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 // controller makes the controller and, unless it is switched off, the allocator that hears from it of the collectors.
 func (c *runCmd) controller(ctx context.Context, clients clients, o reconcile.Options, ao allocatorOptions) (*reconcile.Controller, *allocator, error) {
 	if c.AllocatorListen == "" {
-		controller, err := reconcile.New(clients.dynamic, clients.metadata, o)
+		controller, err := c.withoutAllocator(clients, o, ao.Rendering)
 		return controller, nil, err
 	}
 	a, err := newAllocator(ao)
@@ -167,6 +168,27 @@ func (c *runCmd) controller(ctx context.Context, clients clients, o reconcile.Op
 		return nil, nil, fmt.Errorf("serve targets: %w", err)
 	}
 	return controller, a, nil
+}
+
+// withoutAllocator makes the controller alone. Unless somebody else serves targets, it tells collectors that ask for some.
+func (c *runCmd) withoutAllocator(clients clients, o reconcile.Options, rendering render.Options) (*reconcile.Controller, error) {
+	if !c.defaultAllocator(rendering) {
+		return reconcile.New(clients.dynamic, clients.metadata, o)
+	}
+	none := newUnserved(rendering)
+	o.Conditions = none.conditions
+	controller, err := reconcile.New(clients.dynamic, clients.metadata, o)
+	if err != nil {
+		return nil, err
+	}
+	none.enqueue = controller.Enqueue
+	_, err = controller.Watch(none.collectorChanged)
+	return controller, err
+}
+
+// defaultAllocator tells whether collectors are told what they are told by default.
+func (c *runCmd) defaultAllocator(o render.Options) bool {
+	return o.AllocatorURL == crds.AllocatorURL(crds.DefaultNamespace)
 }
 
 // runAll runs the parts together; when one fails, the others stop. Without a candidate nobody is elected; the lease is given up only

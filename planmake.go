@@ -22,6 +22,8 @@ type allocationPlan struct {
 	Collectors []planRow         `json:"collectors"`
 	Moves      planMoves         `json:"moves"`
 	Unassigned planChange        `json:"unassigned"`
+	// Differing is how many targets of a pool that is served are not where its rules say. There should be none.
+	Differing int `json:"differing,omitempty"`
 }
 
 // planChange is a number before and after.
@@ -48,11 +50,11 @@ type planMoves struct {
 	Assigned int `json:"assigned"`
 }
 
-// planFor compares two assignments of the same jobs.
-func planFor(jobs []*allocate.Job, from, to []allocate.Member, rules allocate.Rules) allocationPlan {
-	before, after := allocate.NewAssigner().Assign(jobs, from, rules), allocate.NewAssigner().Assign(jobs, to, rules)
+// planFor compares two assignments of the same jobs, each with its rules.
+func planFor(jobs []*allocate.Job, from, to []allocate.Member, rules, next allocate.Rules) allocationPlan {
+	before, after := allocate.NewAssigner().Assign(jobs, from, rules), allocate.NewAssigner().Assign(jobs, to, next)
 	p := allocationPlan{
-		Version: planVersion, Strategy: cmp.Or(rules.Strategy, allocate.LeastWeighted), Jobs: len(jobs),
+		Version: planVersion, Strategy: cmp.Or(next.Strategy, allocate.LeastWeighted), Jobs: len(jobs),
 		Unassigned: planChange{before.Unassigned, after.Unassigned},
 	}
 	rows := map[string]*planRow{}

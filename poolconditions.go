@@ -75,6 +75,9 @@ func monitorProblems(r monitor.Result) []problem {
 		out = append(out, problem{crds.ConditionDiscoveryIncomplete, crds.ReasonNotInstalled, resource + " is not installed"})
 	}
 	for _, p := range r.Problems {
+		if p.Name == "" && p.Reason == monitor.ReasonForbidden && (p.Kind == "Secret" || p.Kind == "ConfigMap") {
+			continue // Nothing is missing by that: what can't be read at all either is said of the monitors that refer to it.
+		}
 		who := p.Kind + " " + p.Namespace + "/" + p.Name
 		if p.Name == "" {
 			who = cmp.Or(p.Kind, "monitors")
@@ -88,7 +91,7 @@ func monitorProblems(r monitor.Result) []problem {
 		case monitor.ReasonForbidden:
 			reason = crds.ReasonSecretDenied
 			if p.Name == "" {
-				condition, reason = crds.ConditionDiscoveryIncomplete, crds.ReasonNotReported
+				condition, reason = crds.ConditionDiscoveryIncomplete, crds.ReasonForbidden
 			}
 		case monitor.ReasonUnavailable:
 			condition, reason = crds.ConditionDiscoveryIncomplete, crds.ReasonNotReported
@@ -109,7 +112,22 @@ func assignmentProblems(name string, s *allocate.Snapshot) []problem {
 	if len(s.Assignment.Members) == 0 {
 		reason, why = crds.ReasonNoCollectors, "there is no collector"
 	}
-	return []problem{{crds.ConditionTargetsUnassigned, reason, fmt.Sprintf("pool %s: %d of %d targets: %s", name, n, s.Targets(), why)}}
+	return []problem{{crds.ConditionTargetsUnassigned, reason, fmt.Sprintf("pool %s: %s: %s", name, some(n), why)}}
+}
+
+// some is how many targets, roughly where there are many: a condition is no gauge, and each of its texts is a write.
+func some(n int) string {
+	if n == 1 {
+		return "1 target"
+	}
+	unit := 1
+	for n/unit >= 10 {
+		unit *= 10
+	}
+	if n = n / unit * unit; unit > 1 {
+		return fmt.Sprintf("more than %d targets", n-1)
+	}
+	return fmt.Sprintf("%d targets", n)
 }
 
 // conditionsOf puts problems together: a condition has the reason of its first problem.
@@ -137,19 +155,61 @@ func conditionsOf(problems []problem) []metav1.Condition {
 // conditions is what there is to say of the collector's targets; false while that is not known.
 func (c *collectorPools) conditions() ([]metav1.Condition, bool) {
 	c.mu.Lock()
-	problems := slices.Concat(c.problems, monitorProblems(c.monitors))
+	problems := monitorProblems(c.monitors)
 	c.mu.Unlock()
-	late := c.clock.Since(c.created) >= warmPatience
+	late, unknown := c.clock.Since(c.created) >= warmPatience, false
 	for _, p := range c.list() {
-		problems = append(problems, jobProblems(p.feed.report())...)
+		of := c.problemsOf(p)
+		p.pool.SetWithheld(withheld(of))
+		problems = append(problems, of...)
 		switch s := p.pool.Snapshot(); {
 		case s != nil:
 			problems = append(problems, assignmentProblems(p.name, s)...)
+			problems = append(problems, c.notPolling(p, s)...)
 		case !late:
-			return nil, false
+			unknown = true
 		default:
-			problems = append(problems, problem{crds.ConditionDiscoveryIncomplete, crds.ReasonNotReported, "pool " + p.name + " waits for " + c.waiting(p)})
+			problems = append(problems, waitingProblem(p.name, c.waiting(p, messages(of)...)))
 		}
 	}
+	if unknown {
+		return nil, false
+	}
 	return conditionsOf(problems), true
+}
+
+// problemsOf are those of the jobs of a pool.
+func (c *collectorPools) problemsOf(p *servedPool) []problem {
+	c.mu.Lock()
+	f, spec := p.feed, p.problems
+	c.mu.Unlock()
+	return slices.Concat(spec, jobProblems(f.report()))
+}
+
+// withheld is how many different things the condition JobsWithheld says.
+func withheld(problems []problem) int {
+	said := map[string]bool{}
+	for _, p := range problems {
+		if p.condition == crds.ConditionJobsWithheld {
+			said[p.message] = true
+		}
+	}
+	return len(said)
+}
+
+func messages(problems []problem) []string {
+	var out []string
+	for _, p := range problems {
+		out = append(out, p.message)
+	}
+	return out
+}
+
+// waitingProblem says what a pool waits for; what is empty when the other problems say it already.
+func waitingProblem(pool, what string) problem {
+	text := "pool " + pool + " waits for " + what
+	if what == "" {
+		text = "pool " + pool + " is not served until then"
+	}
+	return problem{crds.ConditionDiscoveryIncomplete, crds.ReasonNotReported, text}
 }

@@ -37,8 +37,14 @@ type environment struct {
 	subscribe func(monitor.Selection, func(monitor.Result)) (unsubscribe func())
 	// monitorsWait lists what the jobs of monitors are not known for.
 	monitorsWait func() []string
-	log          *slog.Logger
-	clock        clock.WithTicker
+	// elected is closed when this process writes statuses; nil when it always does.
+	elected <-chan struct{}
+	// replicated tells whether other processes serve the same pools at the same address; nil for no.
+	replicated func() bool
+	// address of the pools, as collectors know it.
+	address string
+	log     *slog.Logger
+	clock   clock.WithTicker
 }
 
 // task is something that runs until it is stopped.
@@ -86,8 +92,7 @@ type collectorPools struct {
 	pools         map[string]*servedPool
 	monitors      monitor.Result
 	knowMonitors  bool
-	subscriptions int       // how many there have been: only the last one counts
-	problems      []problem // of the spec
+	subscriptions int // how many there have been: only the last one counts
 }
 
 // membership is what a watcher of members depends on.
@@ -99,12 +104,15 @@ type membership struct {
 
 // servedPool is one pool: it stays while its feed may become another one.
 type servedPool struct {
-	name   string // below /pools/
-	pool   *allocate.Pool
-	feed   *feed
-	run    *task
-	filter bool
-	main   bool
+	name string // below /pools/
+	pool *allocate.Pool
+	feed *feed
+	// problems of the spec, and polling: how the collectors are to ask.
+	problems []problem
+	polling  *polling
+	run      *task
+	filter   bool
+	main     bool
 }
 
 func newCollectorPools(e environment, key types.NamespacedName) *collectorPools {
@@ -119,20 +127,24 @@ func (c *collectorPools) sync(ctx context.Context, of *crds.Collector, want *crd
 		return err
 	}
 	wanted := map[string]bool{}
-	var problems []problem
 	for _, p := range pools {
 		name := strings.TrimPrefix(p.Path, "/pools/")
 		wanted[name] = true
-		problems = append(problems, withheldProblems(p)...)
 		jobs, errs := discover.ParseJobs(p.ScrapeConfigs, "receivers."+p.Receiver, "")
-		problems = append(problems, parseProblems(errs)...)
 		served := c.pool(ctx, name, p.Main, want)
+		asked := newPolling(c.address+p.Path, want.ReloadInterval, refreshInterval(of.Spec.Config, p.Receiver))
+		problems := slices.Concat(withheldProblems(p), parseProblems(errs))
+		c.mu.Lock()
+		served.problems = problems
+		if before := served.polling; before == nil || before.url != asked.url || before.patience != asked.patience {
+			served.polling = asked
+		}
+		c.mu.Unlock()
 		served.pool.SetRules(rulesOf(want))
 		served.feed.setSecrets(want.AllowInsecureAuthSecrets)
 		served.feed.setOwn(jobs)
 	}
 	c.mu.Lock()
-	c.problems = problems
 	gone := c.take(func(name string) bool { return !wanted[name] })
 	c.mu.Unlock()
 	c.end(gone)
@@ -206,8 +218,7 @@ func (c *collectorPools) feed(ctx context.Context, p *servedPool, want *crds.All
 	var once sync.Once
 	p.feed = newFeed(feedOptions{
 		Providers: c.providers, Filter: p.filter, Secrets: want.AllowInsecureAuthSecrets, Monitors: p.main && want.Monitors != nil,
-		MonitorsWait: c.monitorsWait,
-		Withheld:     p.pool.SetWithheld, Lag: c.metrics.ObserveDiscoveryLag,
+		MonitorsWait: c.monitorsWait, Lag: c.metrics.ObserveDiscoveryLag,
 		Publish: func(jobs []*allocate.Job) {
 			once.Do(before.stop)
 			p.pool.SetJobs(jobs)
@@ -288,7 +299,8 @@ func (c *collectorPools) replicas(n int32) {
 	}
 }
 
-func (c *collectorPools) waiting(p *servedPool) string {
+// waiting says what a pool waits for, but for what is said already; empty when that is all.
+func (c *collectorPools) waiting(p *servedPool, said ...string) string {
 	c.mu.Lock()
 	f := p.feed
 	c.mu.Unlock()
@@ -296,7 +308,7 @@ func (c *collectorPools) waiting(p *servedPool) string {
 	if w == nil || f == nil {
 		return "the collector"
 	}
-	return waitingFor(w.Waiting, f.waiting)()
+	return waitingFor(w.Waiting, func() string { return f.waiting(said...) })()
 }
 
 // take takes pools out. It is called with the lock held.

@@ -16,6 +16,7 @@ const (
 	pathReady         = "/readyz"
 	pathMetrics       = "/metrics"
 	pathPage          = "/"
+	pathExport        = "/pool.json"
 	pathOther         = "other"
 )
 
@@ -59,7 +60,7 @@ func refuse(w http.ResponseWriter, status int, message string) {
 // the way of queries: a slash is %2F and a space is a plus.
 func route(escaped string) (path, job string) {
 	switch escaped {
-	case pathScrapeConfigs, pathJobs, pathLive, pathReady, pathPage:
+	case pathScrapeConfigs, pathJobs, pathLive, pathReady, pathPage, pathExport:
 		return escaped, ""
 	}
 	rest, ok := strings.CutPrefix(escaped, pathJobs+"/")
@@ -105,6 +106,8 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, escaped string, pag
 		sendOK(w, r)
 	case path == pathScrapeConfigs:
 		a.configs(s)
+	case path == pathExport:
+		a.export(s)
 	case path == pathJobs:
 		a.jobs(s, p.root())
 	case s.unknown(job):

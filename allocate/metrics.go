@@ -49,7 +49,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		moved:        desc("otelier_allocator_targets_moved_total", "Targets that went from one collector to another that was there before."),
 		generation:   desc("otelier_allocator_generation", "Changes of the pool since the process began."),
 		ready:        desc("otelier_allocator_ready", "Whether the pool is served."),
-		withheld:     desc("otelier_allocator_jobs_withheld", "Jobs that are left out because their secrets must not be served in clear text."),
+		withheld:     desc("otelier_allocator_jobs_withheld", "Jobs that are left out, or that have targets which are: the condition JobsWithheld says why."),
 		unknown: desc("otelier_allocator_jobs_unknown",
 			"Jobs of which service discovery has not told the targets yet: collectors keep those that they have."),
 		pollAge: desc("otelier_allocator_collector_poll_age_seconds",
@@ -168,7 +168,7 @@ func (m *Metrics) collect(ch chan<- prometheus.Metric, p *Pool) {
 	}
 	now := p.options.Clock.Now()
 	bounded(len(members), collector, func(i int) float64 {
-		if at := s.lastPoll(i); !at.IsZero() {
+		if at := s.LastPoll(i); !at.IsZero() {
 			return max(0, now.Sub(at).Seconds())
 		}
 		return math.Inf(1)
@@ -192,8 +192,8 @@ func (p *Pool) collectors(s *Snapshot) int {
 	return len(s.Assignment.Members)
 }
 
-// lastPoll of a member, or zero.
-func (s *Snapshot) lastPoll(member int) time.Time {
+// LastPoll is when a member last asked for targets, zero if it has not since the process began.
+func (s *Snapshot) LastPoll(member int) time.Time {
 	if at := s.polled[member].Load(); at != 0 {
 		return time.Unix(0, at)
 	}

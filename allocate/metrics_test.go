@@ -33,7 +33,7 @@ func TestMetrics(t *testing.T) {
 # HELP otelier_allocator_ready Whether the pool is served.
 # TYPE otelier_allocator_ready gauge
 otelier_allocator_ready{pool="a/b"} 0
-# HELP otelier_allocator_jobs_withheld Jobs that are left out because their secrets must not be served in clear text.
+# HELP otelier_allocator_jobs_withheld Jobs that are left out, or that have targets which are: the condition JobsWithheld says why.
 # TYPE otelier_allocator_jobs_withheld gauge
 otelier_allocator_jobs_withheld{pool="a/b"} 2
 `, gauges...)
@@ -48,7 +48,7 @@ otelier_allocator_jobs_withheld{pool="a/b"} 2
 # HELP otelier_allocator_ready Whether the pool is served.
 # TYPE otelier_allocator_ready gauge
 otelier_allocator_ready{pool="a/b"} 1
-# HELP otelier_allocator_jobs_withheld Jobs that are left out because their secrets must not be served in clear text.
+# HELP otelier_allocator_jobs_withheld Jobs that are left out, or that have targets which are: the condition JobsWithheld says why.
 # TYPE otelier_allocator_jobs_withheld gauge
 otelier_allocator_jobs_withheld{pool="a/b"} 0
 # HELP opentelemetry_allocator_targets Targets of a job.

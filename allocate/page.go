@@ -218,7 +218,7 @@ func (d *poolPage) collectors(s *Snapshot, now time.Time) {
 			Width: 100 * float64(load[i]) / widest, Share: 100 * share(m) / widest,
 			Poll: "never asked", Late: true, Link: "?" + url.Values{"collector": {m.Name}}.Encode() + "#targets",
 		}
-		if at := s.lastPoll(i); !at.IsZero() {
+		if at := s.LastPoll(i); !at.IsZero() {
 			age := max(0, now.Sub(at))
 			row.Poll, row.Late = "asked "+age.Round(time.Second).String()+" ago", age > late
 		}

@@ -117,7 +117,7 @@ func (p *Pool) SetRules(r Rules) {
 	p.assign("SetRules")
 }
 
-// SetWithheld says how many jobs are left out because their secrets must not be served, for metrics and the page.
+// SetWithheld says how many jobs are left out, or have targets that are, for metrics and the page.
 func (p *Pool) SetWithheld(jobs int) { p.withheld.Store(int64(jobs)) }
 
 // SetDiscovered says how many collectors there are, members or not yet, for metrics. Until then it is the number of members.

@@ -247,8 +247,8 @@ func TestPollsAreSeen(t *testing.T) {
 	}
 	p.SetMembers(testMembers(3)) // polls stay known
 	s := p.Snapshot()
-	if !s.lastPoll(0).IsZero() || !s.lastPoll(1).Equal(clock.Now()) || !s.lastPoll(2).IsZero() {
-		t.Fatalf("last polls are %v, %v and %v", s.lastPoll(0), s.lastPoll(1), s.lastPoll(2))
+	if !s.LastPoll(0).IsZero() || !s.LastPoll(1).Equal(clock.Now()) || !s.LastPoll(2).IsZero() {
+		t.Fatalf("last polls are %v, %v and %v", s.LastPoll(0), s.LastPoll(1), s.LastPoll(2))
 	}
 }
 

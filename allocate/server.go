@@ -40,6 +40,7 @@ type ServerOptions struct {
 //	/jobs                                {"JOB":{"_link":"/jobs/JOB/targets"}}, jobs with targets
 //	/jobs/{job}/targets?collector_id=ID  [{"targets":["ADDRESS"],"labels":{…}}], those of one collector, before relabelling
 //	/jobs/{job}/targets                  {"COLLECTOR":{"_link":"…","targets":[…]}}
+//	/pool.json                           an Export: rules, members, and which target is on whom, for plans
 //	/livez, /readyz                      200, or 503 while a pool is not ready
 //	/                                    a page for people
 //

@@ -135,17 +135,15 @@ func TestAllocationErrors(t *testing.T) {
 func TestPoolNamesAndPaths(t *testing.T) {
 	for _, c := range []struct {
 		name, receiver string
-		main           bool
 		want, path     string
 	}{
-		{"simplest", "prometheus", true, "simplest", "/pools/ns/simplest"},
-		{"team.a", "prometheus/x", true, "team.a", "/pools/ns/team.a"},
-		{"simplest", "prometheus/x", false, "simplest:x", "/pools/ns/simplest:x"},
-		{"simplest", "prometheus", false, "simplest:prometheus", "/pools/ns/simplest:prometheus"},
-		{"simplest", "prometheus/x/y z%", false, "simplest:x/y z%", "/pools/ns/simplest:x%2Fy%20z%25"},
-		{"simplest", "prometheus/../é?#", false, "simplest:../é?#", "/pools/ns/simplest:..%2F%C3%A9%3F%23"},
+		{"simplest", "prometheus", "simplest", "/pools/ns/simplest"},
+		{"team.a", "prometheus/x", "team.a:x", "/pools/ns/team.a:x"},
+		{"simplest", "prometheus/x", "simplest:x", "/pools/ns/simplest:x"},
+		{"simplest", "prometheus/x/y z%", "simplest:x/y z%", "/pools/ns/simplest:x%2Fy%20z%25"},
+		{"simplest", "prometheus/../é?#", "simplest:../é?#", "/pools/ns/simplest:..%2F%C3%A9%3F%23"},
 	} {
-		name := PoolName(c.name, c.receiver, c.main)
+		name := PoolName(c.name, c.receiver)
 		if path := PoolPath("ns", name); name != c.want || path != c.path {
 			t.Errorf("%s of %s: got %s at %s, want %s at %s", c.receiver, c.name, name, path, c.want, c.path)
 		}

@@ -209,15 +209,13 @@ func AllocatorURL(namespace string) string {
 }
 
 // PoolName names one of a collector's pools of targets within its namespace. A collector has a pool for each of its prometheus
-// receivers: its main one has the collector's name, that of another receiver "prometheus/x" is "NAME:x". Names of collectors have no colon.
-func PoolName(name, receiver string, main bool) string {
-	if main {
-		return name
-	}
+// receivers: that of "prometheus" has the collector's name, that of "prometheus/x" is "NAME:x", whichever others there are: pods that have
+// not rolled yet go on asking where they did. Names of collectors have no colon.
+func PoolName(name, receiver string) string {
 	if _, x, ok := strings.Cut(receiver, "/"); ok {
-		receiver = x
+		return name + ":" + x
 	}
-	return name + ":" + receiver
+	return name
 }
 
 // PoolPath is the path below the allocator's address at which it serves a pool, percent-encoded and without a slash at its end.

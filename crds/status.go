@@ -39,6 +39,9 @@ const (
 	// ConditionDiscoveryIncomplete is true while targets are looked for in vain: a resource that is not installed or may not be read, or a
 	// service discovery that does not answer. It names them.
 	ConditionDiscoveryIncomplete = "DiscoveryIncomplete"
+	// ConditionCollectorsNotPolling is true while collectors that are ready do not ask for their targets, so that nobody scrapes these. It
+	// names the first of them, and the address that they are to ask.
+	ConditionCollectorsNotPolling = "CollectorsNotPolling"
 )
 
 // Reasons of conditions and Events.
@@ -87,13 +90,18 @@ const (
 	// Of ConditionDiscoveryIncomplete.
 	ReasonNotInstalled = "NotInstalled" // a CustomResourceDefinition
 	ReasonNotReported  = "NotReported"  // a service discovery
+	// Of ConditionCollectorsNotPolling.
+	ReasonNotAsked  = "NotAsked"  // nothing has come in
+	ReasonNotServed = "NotServed" // the operator was told not to serve targets
 	// ReasonPlanned is that of the Event with which an operator that only observes says what it would do.
 	ReasonPlanned = "Planned"
 )
 
 // DiscoveryConditions are the types of conditions about a collector's targets. All are only there while they are true.
 func DiscoveryConditions() []string {
-	return []string{ConditionDiscoveryIncomplete, ConditionJobsWithheld, ConditionMonitorsInvalid, ConditionTargetsUnassigned}
+	return []string{
+		ConditionCollectorsNotPolling, ConditionDiscoveryIncomplete, ConditionJobsWithheld, ConditionMonitorsInvalid, ConditionTargetsUnassigned,
+	}
 }
 
 // Status is the status of an OpenTelemetryCollector.

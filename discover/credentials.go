@@ -90,13 +90,6 @@ func redact(err error) error {
 	return &redacted{text: text, cause: err}
 }
 
-func redactAll(errs []error) []error {
-	for i, err := range errs {
-		errs[i] = redact(err)
-	}
-	return errs
-}
-
 // redactHandler redacts what is logged. Its messages and attributes are Prometheus' as well as ours.
 type redactHandler struct{ slog.Handler }
 

@@ -3,9 +3,9 @@ package discover
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/common/model"
 	promkube "github.com/prometheus/prometheus/discovery/kubernetes"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/otelier/otelier/allocate"
@@ -296,16 +295,15 @@ func TestKubernetesStopsWhileAReflectorSleeps(t *testing.T) {
 // silentKube is a discovery whose API server is busy for ever, which a reflector keeps to itself.
 func silentKube(t *testing.T, asked chan<- struct{}, failures chan<- error) *kubeDiscovery {
 	t.Helper()
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusTooManyRequests)
-		_ = json.NewEncoder(w).Encode(metav1.Status{
-			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: 429, Reason: metav1.StatusReasonTooManyRequests,
-		})
+	const busy = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"TooManyRequests","code":429}`
+	// No server: with one, the answer might still be on its way when the test goes on, and end with the context.
+	ps, err := NewProviders(ProvidersOptions{Kube: &rest.Config{Host: "http://127.0.0.1:1", Transport: roundTripper(func(r *http.Request) *http.Response {
 		asked <- struct{}{}
-	}))
-	t.Cleanup(api.Close)
-	ps, err := NewProviders(ProvidersOptions{Kube: &rest.Config{Host: api.URL}})
+		return &http.Response{
+			StatusCode: http.StatusTooManyRequests, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+			Body: io.NopCloser(strings.NewReader(busy)),
+		}
+	})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,3 +315,7 @@ func silentKube(t *testing.T, asked chan<- struct{}, failures chan<- error) *kub
 	}
 	return d
 }
+
+type roundTripper func(*http.Request) *http.Response
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }

@@ -11,11 +11,16 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/consul"
 	"github.com/prometheus/prometheus/discovery/dns"
+	"github.com/prometheus/prometheus/discovery/eureka"
 	"github.com/prometheus/prometheus/discovery/file"
 	"github.com/prometheus/prometheus/discovery/http"
 	"github.com/prometheus/prometheus/discovery/kubernetes"
+	"github.com/prometheus/prometheus/discovery/nomad"
+	"github.com/prometheus/prometheus/discovery/puppetdb"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/discovery/xds"
 )
 
 // picture knows when a discovery has told everything that there was when it began. Until then its targets are but some of them, and
@@ -29,14 +34,16 @@ type picture interface {
 	failed(path string)
 }
 
-func newPicture(cfg discovery.Config) picture {
-	switch c := cfg.(type) {
+func (p *provider) newPicture() picture {
+	switch c := p.config.(type) {
 	case *file.SDConfig:
 		return &filePicture{patterns: c.Files, failing: map[string]int{}}
 	case *dns.SDConfig:
 		return &dnsPicture{}
+	case *consul.SDConfig:
+		return &consulPicture{config: c, clock: p.parent.opts.Clock, said: p.failed, seen: map[string]bool{}}
 	default:
-		// Static targets come at once, and what is refreshed periodically comes as one list each time.
+		// Static targets come at once. What Kuma has comes as one list each time, and what is refreshed periodically comes as one list each time.
 		return oneList{}
 	}
 }
@@ -201,6 +208,16 @@ func refreshInterval(cfg discovery.Config) time.Duration {
 	case *http.SDConfig:
 		return time.Duration(c.RefreshInterval)
 	case *dns.SDConfig:
+		return time.Duration(c.RefreshInterval)
+	case *consul.SDConfig:
+		return time.Duration(c.RefreshInterval)
+	case *eureka.SDConfig:
+		return time.Duration(c.RefreshInterval)
+	case *nomad.SDConfig:
+		return time.Duration(c.RefreshInterval)
+	case *puppetdb.SDConfig:
+		return time.Duration(c.RefreshInterval)
+	case *xds.KumaSDConfig:
 		return time.Duration(c.RefreshInterval)
 	case *kubernetes.SDConfig:
 		return time.Minute

@@ -13,8 +13,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/consul"
 	promkube "github.com/prometheus/prometheus/discovery/kubernetes"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/discovery/xds"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 )
@@ -238,8 +240,14 @@ func (p *provider) discover(ctx context.Context) error {
 		defer close(done)
 		d.Run(ctx, updates)
 	}()
+	var gone <-chan struct{}
+	if sleepy(p.config) {
+		gone = ctx.Done()
+	}
 	for in := updates; ; {
 		select {
+		case <-gone:
+			return nil
 		case groups, open := <-in:
 			if !open {
 				in = nil
@@ -254,6 +262,17 @@ func (p *provider) discover(ctx context.Context) error {
 			}
 			return errors.New("service discovery has ended")
 		}
+	}
+}
+
+// sleepy is true for discoveries that do not notice the end of their context before their next refresh, and do nothing until then. They
+// are not waited for: a process that ends does not have the 30 s.
+func sleepy(cfg discovery.Config) bool {
+	switch cfg.(type) {
+	case *consul.SDConfig, *xds.KumaSDConfig:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -312,7 +331,7 @@ func (p *provider) failed(err error) {
 
 // discoverer makes the discovery, with what knows when its first picture is complete.
 func (p *provider) discoverer() (discovery.Discoverer, picture, error) {
-	first := newPicture(p.config)
+	first := p.newPicture()
 	if c, ok := p.config.(*promkube.SDConfig); ok {
 		d, err := p.parent.newKube(c, p.log, p.failed)
 		if err != nil {

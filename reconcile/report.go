@@ -52,7 +52,7 @@ func eventType(was *metav1.Condition, now metav1.Condition) string {
 			return corev1.EventTypeWarning
 		}
 	case crds.ConditionNotConverging, crds.ConditionClaimsNotExpanded, crds.ConditionMonitorsInvalid, crds.ConditionJobsWithheld,
-		crds.ConditionTargetsUnassigned, crds.ConditionDiscoveryIncomplete:
+		crds.ConditionTargetsUnassigned, crds.ConditionDiscoveryIncomplete, crds.ConditionCollectorsNotPolling:
 		if !same {
 			return corev1.EventTypeWarning
 		}

@@ -44,7 +44,7 @@ func Pools(c *crds.Collector, o Options) ([]Pool, error) {
 	env := in.environment()
 	var out []Pool
 	for _, r := range in.receivers {
-		p := Pool{Receiver: r.id, Name: crds.PoolName(in.Name, r.id, r.main), Path: in.pool(r), Main: r.main}
+		p := Pool{Receiver: r.id, Name: crds.PoolName(in.Name, r.id), Path: in.pool(r), Main: r.main}
 		if err := in.fill(&p, r, env); err != nil {
 			return nil, err
 		}

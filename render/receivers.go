@@ -134,7 +134,7 @@ func (in *input) rewrite(r receiver) {
 
 // pool is the path of r's pool below the allocator's address.
 func (in *input) pool(r receiver) string {
-	return crds.PoolPath(in.Namespace, crds.PoolName(in.Name, r.id, r.main))
+	return crds.PoolPath(in.Namespace, crds.PoolName(in.Name, r.id))
 }
 
 // checkJobs finds receivers that nothing is there to scrape for. ids are those of all prometheus receivers.

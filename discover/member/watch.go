@@ -212,7 +212,11 @@ func (w *Watcher) update() time.Time {
 	w.expected.Store(&expected)
 	if !w.told || !slices.Equal(members, w.members) {
 		w.told, w.members = true, members
-		w.o.Log.Info("members", "count", len(members), "expected", len(expected))
+		said := []any{"count", len(members)}
+		if len(expected) > 0 {
+			said = append(said, "expected", len(expected))
+		}
+		w.o.Log.Info("members", said...)
 		w.o.Notify(slices.Clone(members))
 	}
 	return soonest(again, due)

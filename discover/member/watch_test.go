@@ -28,6 +28,7 @@ type cluster struct {
 	t       *testing.T
 	client  *fake.Clientset
 	watcher *Watcher
+	log     *slog.Logger
 
 	mu    sync.Mutex
 	told  string
@@ -35,7 +36,7 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T, replicas int32) *cluster {
-	c := &cluster{t: t, told: "nothing"}
+	c := &cluster{t: t, told: "nothing", log: slog.New(slog.DiscardHandler)}
 	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "ns"}}
 	set.Spec.Replicas = &replicas
 	set.Spec.Template.Labels = map[string]string{"app": "c"}
@@ -90,7 +91,7 @@ func (c *cluster) start() {
 			c.told = names(m)
 			c.calls++
 		},
-		Log: slog.New(slog.DiscardHandler), Clock: clock.RealClock{},
+		Log: c.log, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		c.t.Fatal(err)

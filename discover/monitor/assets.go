@@ -37,7 +37,7 @@ type reader struct {
 	denied   []assetKey
 }
 
-var errNotRead = errors.New("secrets of this namespace are not read: it is not one of secretNamespaces")
+var errNotRead = errors.New("secrets of this namespace are not read: it is not one of spec.targetAllocator.prometheusCR.secretNamespaces (default: the collector's own)")
 
 func (r *reader) read(ctx context.Context, key assetKey) (any, error) {
 	if key.kind == kindSecret && !r.settings.secretsOf(key.namespace) {

@@ -356,6 +356,10 @@ func TestSecretNamespaces(t *testing.T) {
 	if len(got.Problems) != 1 || got.Problems[0].Namespace != "a" || got.Problems[0].Reason != ReasonForbidden {
 		t.Errorf("problems %v", got.Problems)
 	}
+	const field = "spec.targetAllocator.prometheusCR.secretNamespaces (default: the collector's own)"
+	if len(got.Problems) == 1 && !strings.Contains(got.Problems[0].Message, field) {
+		t.Errorf("%q does not name %s", got.Problems[0].Message, field)
+	}
 	if n := r.fetched(); n != 1 {
 		t.Errorf("%d Secrets were fetched, want the allowed one", n)
 	}
