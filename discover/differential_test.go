@@ -59,7 +59,7 @@ func TestCollectorsScrapeWhatPrometheusWould(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("a collector does not scrape what Prometheus does (-Prometheus +collector):\n%s", diff)
 			}
-			for job, n := range c.dropped() {
+			for job, n := range c.dropped(t) {
 				if filter && n > 0 {
 					t.Errorf("job %q: the collector dropped %d targets that were served", job, n)
 				}

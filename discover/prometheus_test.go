@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -95,9 +96,15 @@ func (p *prom) scraped() map[string][]string {
 	return out
 }
 
-// dropped is how many targets relabelling has dropped of each job. It stops everything, because Prometheus counts without a lock.
-func (p *prom) dropped() map[string]int {
+// dropped is how many targets relabelling has dropped of each job. Prometheus counts under a lock that it does not take to tell, and a
+// stopped manager may still be counting: so this stops everything, waits for that, and takes the lock once.
+func (p *prom) dropped(t *testing.T) map[string]int {
 	p.stop()
+	waitFor(t, "the scrape manager ends its reload", func() bool {
+		buf := make([]byte, 16<<20)
+		return !strings.Contains(string(buf[:runtime.Stack(buf, true)]), "scrape.(*Manager).reload(")
+	})
+	p.scrape.TargetsActive()
 	return p.scrape.TargetsDroppedCounts()
 }
 
