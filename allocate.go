@@ -68,7 +68,7 @@ func (c *serveCmd) Run(ctx context.Context, log *slog.Logger) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", config.Listen)
 	if err != nil {
-		return fmt.Errorf("serve targets: %w", err)
+		return fmt.Errorf("serve targets: --listen, or listen_addr of the file: %w", err)
 	}
 	log.Info("starting", "version", version, "file", c.File.Config, "jobs", len(config.Jobs), "strategy", config.Rules.Strategy)
 	err = alone.run(ctx, listener)

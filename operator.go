@@ -165,7 +165,7 @@ func (c *runCmd) controller(ctx context.Context, clients clients, o reconcile.Op
 	}
 	var lc net.ListenConfig
 	if a.listener, err = lc.Listen(ctx, "tcp", c.AllocatorListen); err != nil {
-		return nil, nil, fmt.Errorf("serve targets: %w", err)
+		return nil, nil, fmt.Errorf("serve targets: --allocator-listen: %w", err)
 	}
 	return controller, a, nil
 }

@@ -134,7 +134,7 @@ func (r *rig) restart(b *testing.B) {
 func (r *rig) start(b *testing.B, flags ...string) {
 	var err error
 	r.operator, err = program.Start(r.binary, append([]string{
-		"run", "--kubeconfig", r.cluster.Kubeconfig(), "--listen", "127.0.0.1:0", "--namespaces", r.namespace,
+		"run", "--kubeconfig", r.cluster.Kubeconfig(), "--listen", "127.0.0.1:0", "--allocator-listen", "127.0.0.1:0", "--namespaces", r.namespace,
 	}, flags...))
 	if err != nil {
 		b.Fatal(err)

@@ -119,11 +119,11 @@ func (s *Scene) AwaitReady(t *testing.T, p *program.Process) {
 	}
 }
 
-// Launch starts otelier run with these flags, on a free port, and does not wait for anything. At the end of the scene, which is not
+// Launch starts otelier run with these flags, on free ports, and does not wait for anything. At the end of the scene, which is not
 // that of the step, the process is stopped; the race detector or a panic in its log fails the test then.
 func (s *Scene) Launch(t *testing.T, flags ...string) *program.Process {
 	t.Helper()
-	p, err := program.Start(s.Binary, append([]string{"run", "--listen", "127.0.0.1:0", "--log-level", "debug"}, flags...))
+	p, err := program.Start(s.Binary, append([]string{"run", "--listen", "127.0.0.1:0", "--allocator-listen", "127.0.0.1:0", "--log-level", "debug"}, flags...))
 	if err != nil {
 		t.Fatal(err)
 	}

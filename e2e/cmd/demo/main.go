@@ -115,7 +115,7 @@ func start(ctx context.Context, binary string, cp *controlplane.ControlPlane) (*
 	if err != nil {
 		return nil, err
 	}
-	p, err := program.Start(binary, []string{"run", "--kubeconfig", cp.Kubeconfig(), "--listen", "127.0.0.1:0"}, log)
+	p, err := program.Start(binary, []string{"run", "--kubeconfig", cp.Kubeconfig(), "--listen", "127.0.0.1:0", "--allocator-listen", "127.0.0.1:0"}, log)
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
