@@ -127,6 +127,9 @@ func (p *pass) reconcile(ctx context.Context) (time.Duration, error) {
 		p.announcePlan(plan)
 		return 0, nil
 	}
+	if left, err := p.leaves(ctx, plan); left || err != nil {
+		return 0, err // the event of that brings us back
+	}
 	p.settle(plan)
 	p.observed.planned, p.observed.notes = true, plan.Notes
 	if !plan.Empty() || p.inventoryLags() {

@@ -16,7 +16,6 @@ httpRoute: {enabled: true, gateway: gateway, hostnames: [otel.example.com]}
 ingress: {type: ingress, hostname: otel.example.com}
 networkPolicy: {enabled: true}
 observability: {metrics: {enableMetrics: true}}
-targetAllocator: {enabled: true}
 `
 
 func TestModes(t *testing.T) {
@@ -69,14 +68,14 @@ func TestUnsupportedFields(t *testing.T) {
 			s.Create(t, steps.Collector(t, "ahead", "statefulset", unsupported))
 			s.WaitCondition(t, "ahead", "UnsupportedFields", metav1.ConditionTrue, "NotImplemented",
 				"spec.autoscaler", "spec.httpRoute", "spec.ingress", "spec.networkPolicy",
-				"spec.observability.metrics.enableMetrics", "spec.targetAllocator")
+				"spec.observability.metrics.enableMetrics")
 			s.WaitReady(t, "ahead")
 			if n := s.CountEvents(t, "ahead", "NotImplemented"); n != 1 {
 				t.Errorf("%d Events, want one: %v", n, s.Events(t, "ahead"))
 			}
 		})).
 		Assess("are no longer named when they are unset", steps.In(func(t *testing.T, s *steps.Scene) {
-			s.PatchSpec(t, "ahead", "{autoscaler: null, httpRoute: null, ingress: null, networkPolicy: null, observability: null, targetAllocator: null}")
+			s.PatchSpec(t, "ahead", "{autoscaler: null, httpRoute: null, ingress: null, networkPolicy: null, observability: null}")
 			steps.WithoutCondition(t, s.WaitReady(t, "ahead"), "UnsupportedFields")
 		})).
 		Feature())

@@ -16,12 +16,14 @@ import (
 // refused are the cases whose collector the API server does not take, and why. All others it takes, also those that can't be
 // rendered: it does not look into the configuration.
 var refused = map[string]string{ //nolint:gochecknoglobals // a table
-	"error-config-empty-string": "a rule of the CRD",
-	"error-config-missing":      "required",
-	"error-spec-missing":        "required",
-	"error-unknown-fields":      "kubectl asks for strict validation",
-	"error-wrong-type":          "of another type",
-	"error-wrong-type-nested":   "of another type",
+	"error-allocation-selector-mixed": "a rule of the CRD",
+	"error-annotation-not-a-string":   "of another type",
+	"error-config-empty-string":       "a rule of the CRD",
+	"error-config-missing":            "required",
+	"error-spec-missing":              "required",
+	"error-unknown-fields":            "kubectl asks for strict validation",
+	"error-wrong-type":                "of another type",
+	"error-wrong-type-nested":         "of another type",
 }
 
 // TestExamples does with every example what its reader would: render it, and apply what that prints.
