@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, io streams) int {
 		return fail(io, fmt.Errorf("%w (see %s --help)", err, crds.Program), exitUsage)
 	}
 	log := newLogger(flags.Log, io.err)
-	klog.SetSlogLogger(log)
+	klog.SetSlogLogger(slog.New(clientLog{log.Handler()}))
 	if err := kctx.Run(log); err != nil {
 		return ended(io, err)
 	}
