@@ -13,13 +13,36 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 // Audit answers from the API server's audit log which writes a client made.
 type Audit struct {
-	file string
-	api  client
+	log AuditLog
+	api client
 }
+
+// AuditLog is the audit log of an API server, wherever it is kept. It must have what [AuditPolicy] asks for, in one file that is never
+// rotated: positions have to stay valid.
+type AuditLog interface {
+	// Size is how many bytes there are, 0 when there is no log yet.
+	Size(ctx context.Context) (int64, error)
+	// Read returns the bytes in [from, to), up to the end if to is negative.
+	Read(ctx context.Context, from, to int64) ([]byte, error)
+}
+
+// NewAudit returns the reader of an API server's audit log. config may ask for /version there.
+func NewAudit(log AuditLog, config *rest.Config) (*Audit, error) {
+	set, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("audit log: %w", err)
+	}
+	return &Audit{log: log, api: client{set}}, nil
+}
+
+// AuditPolicy is the policy of the audit logs that can be read here, as the file for the API server's --audit-policy-file.
+func AuditPolicy() []byte { return bytes.Clone(auditPolicy) }
 
 // Position is a place in the audit log: every request that was answered before Mark was called lies before it.
 type Position int64
@@ -84,7 +107,9 @@ func Counts(writes []Write) map[string]int {
 }
 
 // Audit returns the reader of this control plane's audit log.
-func (cp *ControlPlane) Audit() *Audit { return &Audit{file: cp.file("audit.log"), api: cp.api} }
+func (cp *ControlPlane) Audit() *Audit {
+	return &Audit{log: auditFile(cp.file("audit.log")), api: cp.api}
+}
 
 // Mark returns the present end of the log.
 func (a *Audit) Mark(ctx context.Context) (Position, error) {
@@ -99,7 +124,7 @@ func (a *Audit) Writes(ctx context.Context, since Position, client string) ([]Wr
 	if err != nil {
 		return nil, err
 	}
-	data, err := a.read(since, end)
+	data, err := a.read(ctx, since, end)
 	if err != nil {
 		return nil, err
 	}
@@ -189,21 +214,18 @@ func (a *Audit) mark(ctx context.Context) (begin, end Position, err error) {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not there after %s", patience))
 	defer cancel()
-	info, err := os.Stat(a.file)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	size, err := a.log.Size(ctx)
+	if err != nil {
 		return 0, 0, fmt.Errorf("audit log: %w", err)
 	}
-	var from Position
-	if err == nil {
-		from = Position(info.Size())
-	}
+	from := Position(size)
 	token := newToken()
 	err = a.api.Discovery().RESTClient().Get().AbsPath("/version").Param("marker", token).Do(ctx).Error()
 	if err != nil {
 		return 0, 0, fmt.Errorf("audit log: marker: %w", err)
 	}
-	err = until(ctx, "audit log", nil, func(context.Context) error {
-		data, err := a.read(from, -1)
+	err = until(ctx, "audit log", nil, func(ctx context.Context) error {
+		data, err := a.read(ctx, from, -1)
 		if err != nil {
 			return err
 		}
@@ -220,22 +242,38 @@ func (a *Audit) mark(ctx context.Context) (begin, end Position, err error) {
 }
 
 // read returns the part of the log between two positions, up to its end if to is negative.
-func (a *Audit) read(from, to Position) ([]byte, error) {
-	file, err := os.Open(a.file)
-	if err != nil {
-		return nil, fmt.Errorf("audit log: %w", err)
-	}
-	defer file.Close() //nolint:errcheck // only read from
-	if to < 0 {
-		info, err := file.Stat()
-		if err != nil {
-			return nil, fmt.Errorf("audit log: %w", err)
-		}
-		to = Position(info.Size())
-	}
-	data, err := io.ReadAll(io.NewSectionReader(file, int64(from), int64(to-from)))
+func (a *Audit) read(ctx context.Context, from, to Position) ([]byte, error) {
+	data, err := a.log.Read(ctx, int64(from), int64(to))
 	if err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
 	return data, nil
+}
+
+// auditFile is an audit log in a file of this machine.
+type auditFile string
+
+func (f auditFile) Size(context.Context) (int64, error) {
+	info, err := os.Stat(string(f))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f auditFile) Read(ctx context.Context, from, to int64) ([]byte, error) {
+	file, err := os.Open(string(f))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	if to < 0 {
+		if to, err = f.Size(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return io.ReadAll(io.NewSectionReader(file, from, to-from))
 }

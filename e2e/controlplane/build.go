@@ -91,7 +91,7 @@ func (b *builder) buildPiece(ctx context.Context, supervise string, p piece, pat
 	temp := filepath.Join(filepath.Dir(path), "."+p.name+".new")
 	// Under supervise, so that a build of minutes ends with the process that wanted it.
 	err = b.run(ctx, b.tools(p), supervise, "-grace", "2s", "--",
-		"go", "build", "-trimpath", "-ldflags", linkerFlags(p.tools, version), "-o", temp, p.pkg)
+		"go", "build", "-trimpath", "-tags", p.tags, "-ldflags", linkerFlags(p.tools, version), "-o", temp, p.pkg)
 	if err != nil {
 		say(b.out, "failed\n")
 		return fmt.Errorf("%s %s: build: %w", p.name, version, err)
@@ -106,7 +106,11 @@ func (b *builder) buildPiece(ctx context.Context, supervise string, p piece, pat
 // linkerFlags stamps the Kubernetes programs with their version, which the API server reports and others compare.
 func linkerFlags(tools, version string) string {
 	flags := "-s -w"
-	if tools != "kubernetes" {
+	switch tools {
+	case "containerd":
+		return flags + " -X github.com/containerd/containerd/v2/version.Version=" + version // nodes report it
+	case "kubernetes":
+	default:
 		return flags
 	}
 	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")

@@ -15,7 +15,7 @@ const collector = "otelcol"
 
 // collectorPiece is no part of a control plane, and takes as long to build as all of one.
 func collectorPiece() piece {
-	return piece{collector, "go.opentelemetry.io/collector/otelcol", ".", "collector", 6 * time.Minute}
+	return piece{collector, "go.opentelemetry.io/collector/otelcol", ".", "collector", 6 * time.Minute, ""}
 }
 
 // EnsureCollector makes sure that there is an OpenTelemetry Collector with the components that the tests need, and returns the path of

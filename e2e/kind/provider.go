@@ -1,0 +1,344 @@
+// Package kind makes clusters of containers with kind, from the images that kind publishes or, where no registry answers, from a node
+// image that is built here.
+//
+// https://kind.sigs.k8s.io
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/e2e-framework/klient"
+	"sigs.k8s.io/e2e-framework/support"
+
+	"github.com/otelier/otelier/e2e/cluster"
+	"github.com/otelier/otelier/e2e/controlplane"
+)
+
+var _ support.E2EClusterProviderWithImageLoader = (*Provider)(nil)
+
+// Options of a cluster.
+type Options struct {
+	// Name of the cluster, and beginning of the names of its containers.
+	Name string
+	// Workers is the number of nodes beside the one of the control plane. Default: 2.
+	Workers int
+	// NodeImage is the image of the nodes. Default: the one that belongs to kind where a registry answers, else one that is built.
+	NodeImage string
+	// Out is told what takes long. Default: nobody is.
+	Out io.Writer
+	// Keep says that the cluster, and an engine that was started for it, outlive the program. A cluster of the name that is there is used
+	// in any case.
+	Keep bool
+}
+
+// Provider is a cluster in the terms of e2e-framework.
+type Provider struct {
+	options Options
+	engine  *Engine
+	program string // kind
+	cluster *Cluster
+}
+
+// New returns a provider whose cluster does not run yet.
+func New(options Options) *Provider {
+	if options.Workers == 0 {
+		options.Workers = 2
+	}
+	if options.Out == nil {
+		options.Out = io.Discard
+	}
+	return &Provider{options: options}
+}
+
+// Cluster is the running cluster; nil before Create and after Destroy.
+func (p *Provider) Cluster() *Cluster { return p.cluster }
+
+// SetDefaults has nothing to set.
+func (p *Provider) SetDefaults() support.E2EClusterProvider { return p }
+
+// WithName sets the name of the cluster.
+func (p *Provider) WithName(name string) support.E2EClusterProvider {
+	p.options.Name = name
+	return p
+}
+
+// WithVersion is ignored: the repository pins the version of kind.
+func (p *Provider) WithVersion(string) support.E2EClusterProvider { return p }
+
+// WithPath is ignored: kind is built at the version that the repository pins.
+func (p *Provider) WithPath(string) support.E2EClusterProvider { return p }
+
+// WithOpts applies the options that are for this provider. Those for others do nothing.
+func (p *Provider) WithOpts(opts ...support.ClusterOpts) support.E2EClusterProvider {
+	for _, opt := range opts {
+		opt(p)
+	}
+	return p
+}
+
+// Create makes the cluster, and before that what it takes: an engine, kind, a node image. A cluster of the name that is there is taken as
+// it is. It returns the path of the kubeconfig.
+func (p *Provider) Create(ctx context.Context, args ...string) (string, error) {
+	if len(args) > 0 {
+		return "", fmt.Errorf("cluster %s: arguments %q are not supported", p.options.Name, args)
+	}
+	if p.cluster != nil {
+		return p.cluster.Kubeconfig(), nil
+	}
+	if err := p.prepare(ctx); err != nil {
+		return "", fmt.Errorf("cluster %s: %w", p.options.Name, err)
+	}
+	exists, err := p.exists(ctx)
+	if err == nil && !exists {
+		err = p.make(ctx)
+	}
+	if err == nil {
+		p.cluster, err = p.open(ctx)
+	}
+	if err != nil {
+		// What was made may be half of a cluster, which the next run would take for one.
+		return "", errors.Join(fmt.Errorf("cluster %s: %w", p.options.Name, err), p.giveUp(context.WithoutCancel(ctx), !exists))
+	}
+	return p.cluster.Kubeconfig(), nil
+}
+
+// prepare sees to the engine and to kind.
+func (p *Provider) prepare(ctx context.Context) (err error) {
+	if p.engine, err = StartEngine(ctx, p.options.Out, p.options.Keep); err != nil {
+		return err
+	}
+	p.program, err = controlplane.EnsureKind(ctx, p.options.Out)
+	return err
+}
+
+// Prepare does everything but to make the cluster, so that the next Create takes no longer than it has to.
+func (p *Provider) Prepare(ctx context.Context) error {
+	err := p.prepare(ctx)
+	if err == nil {
+		_, err = p.nodeImage(ctx)
+	}
+	return err
+}
+
+// nodeImage is the image that is to be used, "" for the one that belongs to kind.
+func (p *Provider) nodeImage(ctx context.Context) (string, error) {
+	if p.options.NodeImage != "" {
+		return p.options.NodeImage, nil
+	}
+	if RegistryAnswers(ctx) {
+		return "", nil
+	}
+	return BuildNodeImage(ctx, p.options.Out)
+}
+
+func (p *Provider) exists(ctx context.Context) (bool, error) {
+	out, err := p.kind(ctx, "get", "clusters")
+	return slices.Contains(strings.Fields(out), p.options.Name), err
+}
+
+// make makes the cluster. When that fails the error has the end of what its nodes say.
+func (p *Provider) make(ctx context.Context) error {
+	image, err := p.nodeImage(ctx)
+	if err != nil {
+		return err
+	}
+	dir, err := p.dir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	config := filepath.Join(dir, "kind.yaml")
+	if err := writeConfig(config, dir, p.options.Workers); err != nil {
+		return err
+	}
+	args := []string{"create", "cluster", "--name", p.options.Name, "--config", config, "--kubeconfig", filepath.Join(dir, "kubeconfig"), "--retain", "--wait", "3m"}
+	if image != "" {
+		args = append(args, "--image", image)
+	}
+	started := time.Now()
+	say(p.options.Out, "cluster %s: starting %d nodes … ", p.options.Name, p.options.Workers+1)
+	if _, err := p.kind(ctx, args...); err != nil {
+		say(p.options.Out, "failed\n")
+		return fmt.Errorf("%w\n%s", err, p.lastWords(context.WithoutCancel(ctx)))
+	}
+	say(p.options.Out, "done in %s\n", time.Since(started).Round(time.Second))
+	return nil
+}
+
+// lastWords are the ends of the logs of the nodes, of a cluster that could not be made.
+func (p *Provider) lastWords(ctx context.Context) string {
+	nodes, _ := p.kind(ctx, "get", "nodes", "--name", p.options.Name)
+	var words []string
+	for node := range strings.FieldsSeq(nodes) {
+		log, _ := exec.CommandContext(ctx, "docker", "logs", "--tail", "10", node).CombinedOutput()
+		words = append(words, node+":\n"+string(log))
+	}
+	return strings.Join(words, "\n")
+}
+
+// open connects to the cluster, which exists.
+func (p *Provider) open(ctx context.Context) (*Cluster, error) {
+	dir, err := p.dir()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "kubeconfig")
+	if _, err := p.kind(ctx, "export", "kubeconfig", "--name", p.options.Name, "--kubeconfig", file); err != nil {
+		return nil, err
+	}
+	kubectl, err := findKubectl(ctx, p.options.Out)
+	if err != nil {
+		return nil, err
+	}
+	access := cluster.Access{File: file, Kubectl: kubectl, Dir: dir}
+	return &Cluster{Access: access, name: p.options.Name, kind: p.program}, nil
+}
+
+// findKubectl is the kubectl of the user, or the one that is built with the local control plane.
+func findKubectl(ctx context.Context, out io.Writer) (string, error) {
+	if path, err := exec.LookPath("kubectl"); err == nil {
+		return path, nil
+	}
+	assets, err := controlplane.EnsureAssets(ctx, out)
+	if err != nil {
+		return "", fmt.Errorf("kubectl: not found, and not built: %w", err)
+	}
+	return assets.Binary("kubectl"), nil
+}
+
+// dir is where the files of this cluster are.
+func (p *Provider) dir() (string, error) {
+	cache, err := controlplane.CacheDir()
+	return filepath.Join(cache, "kind", p.options.Name), err
+}
+
+// CreateWithConfig is Create; configFile has to be empty.
+func (p *Provider) CreateWithConfig(ctx context.Context, configFile string) (string, error) {
+	if configFile != "" {
+		return "", fmt.Errorf("cluster %s: configuration file %s is not supported", p.options.Name, configFile)
+	}
+	return p.Create(ctx)
+}
+
+// GetKubeconfig is the path of the kubeconfig, "" if the cluster does not run.
+func (p *Provider) GetKubeconfig() string {
+	if p.cluster == nil {
+		return ""
+	}
+	return p.cluster.Kubeconfig()
+}
+
+// GenerateKubeconfig is GetKubeconfig; it knows no arguments.
+func (p *Provider) GenerateKubeconfig(args ...string) (string, error) {
+	switch {
+	case p.cluster == nil:
+		return "", p.notRunning()
+	case len(args) > 0:
+		return "", fmt.Errorf("cluster %s: arguments %q are not supported", p.options.Name, args)
+	default:
+		return p.cluster.Kubeconfig(), nil
+	}
+}
+
+// GetKubectlContext is the name of the kubeconfig's only context.
+func (p *Provider) GetKubectlContext() string { return "kind-" + p.options.Name }
+
+// ExportLogs writes what the nodes and all containers in them have logged into a directory, which it makes.
+func (p *Provider) ExportLogs(ctx context.Context, dest string) error {
+	if p.program == "" {
+		return p.notRunning()
+	}
+	_, err := p.kind(ctx, "export", "logs", dest, "--name", p.options.Name)
+	return err
+}
+
+// Destroy removes the cluster, and stops the engine if it was started for it. It may be called twice.
+func (p *Provider) Destroy(ctx context.Context) error {
+	if p.engine == nil {
+		return nil
+	}
+	err := p.giveUp(ctx, !p.options.Keep)
+	p.cluster, p.engine = nil, nil
+	return err
+}
+
+// giveUp removes the cluster, if it is to be removed, and its files, and leaves the engine as it was found.
+func (p *Provider) giveUp(ctx context.Context, remove bool) error {
+	if !remove {
+		return nil
+	}
+	_, err := p.kind(ctx, "delete", "cluster", "--name", p.options.Name, "--kubeconfig", os.DevNull)
+	if dir, dirErr := p.dir(); dirErr == nil {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if p.options.Keep {
+		return err
+	}
+	return errors.Join(err, p.engine.Stop())
+}
+
+// WaitForControlPlane returns when all nodes, and the name server of the cluster, are ready.
+func (p *Provider) WaitForControlPlane(ctx context.Context, _ klient.Client) error {
+	if p.cluster == nil {
+		return p.notRunning()
+	}
+	for _, args := range [][]string{
+		{"wait", "--for=condition=Ready", "nodes", "--all", "--timeout=3m"},
+		{"--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=3m"},
+	} {
+		if out, err := p.cluster.KubectlCommand(ctx, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("cluster %s: %w\n%s", p.options.Name, err, out)
+		}
+	}
+	return nil
+}
+
+// KubernetesRestConfig is the configuration of a client that may do everything, nil if the cluster does not run.
+func (p *Provider) KubernetesRestConfig() *rest.Config {
+	if p.cluster == nil {
+		return nil
+	}
+	config, err := p.cluster.RESTConfig("e2e-framework")
+	if err != nil {
+		return nil // the interface has no room for it
+	}
+	return config
+}
+
+// LoadImage copies an image from the engine into all nodes.
+func (p *Provider) LoadImage(ctx context.Context, image string, _ ...string) error {
+	if p.cluster == nil {
+		return p.notRunning()
+	}
+	return p.cluster.LoadImages(ctx, image)
+}
+
+// LoadImageArchive copies the images of an archive into all nodes.
+func (p *Provider) LoadImageArchive(ctx context.Context, archive string, _ ...string) error {
+	if p.cluster == nil {
+		return p.notRunning()
+	}
+	_, err := p.kind(ctx, "load", "image-archive", archive, "--name", p.options.Name)
+	return err
+}
+
+func (p *Provider) kind(ctx context.Context, args ...string) (string, error) {
+	return run(ctx, p.program, args...)
+}
+
+func (p *Provider) notRunning() error { return fmt.Errorf("cluster %s: not running", p.options.Name) }
