@@ -9,6 +9,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 MODULES := . e2e hack/crdgen
 IMAGE   ?= ghcr.io/otelier/otelier:$(VERSION)
+ARCH    ?= $(shell go env GOARCH)
+
+# kind, local (a control plane, pods without containers) or kubeconfig (KUBECONFIG, E2E_IMAGE, E2E_COLLECTOR_IMAGE, E2E_WORKBENCH_IMAGE).
+E2E_PROVIDER ?= kind
 
 LINT := bin/golangci-lint
 
@@ -29,8 +33,10 @@ build: ## Build bin/otelier.
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/otelier .
 
 .PHONY: image
-image: ## Build the container image, static and without root. IMAGE names it.
-	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+image: check-tools ## Build the container image, from nothing but the static binary. IMAGE names it, ARCH says for what.
+	@command -v docker >/dev/null || { echo "docker is missing: https://docs.docker.com/engine/install"; exit 1; }
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/image/linux-$(ARCH)/otelier .
+	@docker build --quiet --platform linux/$(ARCH) --tag $(IMAGE) --file Dockerfile bin/image/linux-$(ARCH)
 
 ##@ Develop
 
@@ -41,9 +47,21 @@ test: check-tools check-race assets ## Run all tests, with the race detector, ag
 	go test -race -v -run '^TestFaults$$' ./reconcile | grep -v '^=== '
 	go -C hack/crdgen test ./...
 	@# -count=1: the cache of test results does not see what changes outside of the module.
-	go -C e2e test -race -count=1 -timeout 30m $$(go -C e2e list ./... | grep -v /targets$$)
+	go -C e2e test -race -count=1 -timeout 30m $$(go -C e2e list ./... | grep -v -e /targets$$ -e /features$$)
+	@# What they hold where no container runs; make e2e is for the rest.
+	go -C e2e test -race -count=1 -timeout 30m ./features -args -labels run=smoke
 	@# By itself and with -v, because it says for how long nobody has scraped what.
 	go -C e2e test -race -count=1 -timeout 30m -v ./targets | grep -v '^ *=== '
+
+# grep outlives a Ctrl-C, since the tests clean up then and have things to say.
+.PHONY: e2e
+e2e: check-tools check-race ## Run the features on a cluster of containers (kind), with the operator's image. FULL=1 runs all, KEEP=1 keeps the cluster.
+	E2E_PROVIDER=$(E2E_PROVIDER) KEEP=$(KEEP) go -C e2e test -race -count=1 -timeout $(if $(FULL),120m,60m) -v ./features \
+		$(if $(RUN),-run '$(RUN)') -args $(if $(FULL)$(RUN),,-labels run=smoke) | { trap '' INT; grep --line-buffered -v '^ *=== '; }
+
+.PHONY: e2e-images
+e2e-images: check-tools ## Build the images that make e2e needs, unless they are there.
+	@go -C e2e run ./cmd/images
 
 .PHONY: unit
 unit: check-race ## Run only the tests that need no control plane.
@@ -102,7 +120,7 @@ clean: ## Remove what was built here. The programs of the control plane stay in 
 
 .PHONY: help
 help: ## Show this.
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: check-tools
 check-tools:

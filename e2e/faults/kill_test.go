@@ -18,7 +18,7 @@ func TestEtcdKilled(t *testing.T) { componentKilled(t, controlplane.Etcd) }
 func componentKilled(t *testing.T, component string) {
 	var pods []string
 	restart := func(t *testing.T, s *steps.Scene) {
-		if err := s.Cluster.Restart(t.Context(), component); err != nil {
+		if err := s.ControlPlane.Restart(t.Context(), component); err != nil {
 			t.Fatal(err)
 		}
 	}

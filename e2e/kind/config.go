@@ -40,6 +40,7 @@ nodes:
     extraArgs:
     - {name: audit-policy-file, value: %[2]s}
     - {name: audit-log-path, value: %[3]s}
+    - {name: audit-log-maxsize, value: "100000"} # MB: who reads it keeps positions in one file
     extraVolumes:
     - {name: audit-policy, hostPath: %[2]s, mountPath: %[2]s, readOnly: true, pathType: File}
     - {name: audit-log, hostPath: %[4]s, mountPath: %[4]s, pathType: DirectoryOrCreate}

@@ -272,6 +272,9 @@ func (p *Provider) Destroy(ctx context.Context) error {
 	if p.engine == nil {
 		return nil
 	}
+	if p.options.Name == "" { // only Prepare goes without: kind would take its default
+		return p.engine.Stop()
+	}
 	err := p.giveUp(ctx, !p.options.Keep)
 	p.cluster, p.engine = nil, nil
 	return err

@@ -54,7 +54,7 @@ func (d differ) run(t *testing.T, input string, args ...string) diffed {
 		t.Errorf("otelier diff: %s", stderr.String())
 	}
 	after := d.scene.Versions(t, "")
-	writes, err := d.scene.Cluster.Audit().Writes(t.Context(), since, "")
+	writes, err := d.scene.NeedsAudit(t).Writes(t.Context(), since, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func TestQuiet(t *testing.T) {
 			}
 		})).
 		Assess("was made by requests that say who makes them", steps.In(func(t *testing.T, s *steps.Scene) {
-			writes, err := s.Cluster.Audit().Writes(t.Context(), start, "")
+			writes, err := s.NeedsAudit(t).Writes(t.Context(), start, "")
 			if err != nil {
 				t.Fatal(err)
 			}

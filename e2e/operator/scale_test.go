@@ -93,7 +93,7 @@ func TestFrozenRollout(t *testing.T) {
 		Setup(create("pool", "statefulset", `replicas: 1`)).
 		Setup(steps.In(func(t *testing.T, s *steps.Scene) {
 			var err error
-			if thaw, err = s.Cluster.Freeze(controlplane.Kwok); err != nil {
+			if thaw, err = s.ControlPlane.Freeze(controlplane.Kwok); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(thaw)

@@ -29,8 +29,20 @@ func (s *Scene) dump(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Cluster.Keep(); err == nil {
-		out.WriteString("logs of the control plane: " + s.Cluster.LogDir() + "\n")
+	if s.Installed != nil {
+		log, err := s.Installed.Log(ctx)
+		out.WriteString("operator, of this namespace:\n")
+		for line := range strings.Lines(log) {
+			if strings.Contains(line, s.Namespace) {
+				out.WriteString(line)
+			}
+		}
+		if err != nil {
+			out.WriteString(err.Error() + "\n")
+		}
+	}
+	if s.ControlPlane != nil && s.ControlPlane.Keep() == nil {
+		out.WriteString("logs of the control plane: " + s.ControlPlane.LogDir() + "\n")
 	}
 	t.Logf("what was in namespace %s:\n%s", s.Namespace, out.String())
 }

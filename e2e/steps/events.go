@@ -54,7 +54,7 @@ func (s *Scene) CountEvents(t *testing.T, name, reason string) int64 {
 func (s *Scene) WaitEvent(t *testing.T, name, reason string, texts ...string) Event {
 	t.Helper()
 	var found Event
-	Eventually(t, fmt.Sprintf("Event %s of %s with %q", reason, name, texts), func() error {
+	s.Eventually(t, fmt.Sprintf("Event %s of %s with %q", reason, name, texts), func() error {
 		events := s.Events(t, name)
 		i := slices.IndexFunc(events, func(e Event) bool {
 			return e.Reason == reason && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(e.Note, text) })

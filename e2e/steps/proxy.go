@@ -26,13 +26,17 @@ type Proxy struct {
 // StartProxy starts a proxy to the scene's API server, on a free port. It ends with the test.
 func (s *Scene) StartProxy(t *testing.T) *Proxy {
 	t.Helper()
-	p := &Proxy{target: strings.TrimPrefix(s.Cluster.URL(), "https://"), address: "127.0.0.1:0"}
-	p.Up(t)
-	t.Cleanup(p.Down)
+	server, err := s.Cluster.RESTConfig(UserAgent)
+	if err != nil {
+		t.Fatal(err)
+	}
 	config, err := os.ReadFile(s.Cluster.Kubeconfig())
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := &Proxy{target: strings.TrimPrefix(server.Host, "https://"), address: "127.0.0.1:0"}
+	p.Up(t)
+	t.Cleanup(p.Down)
 	p.Kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
 	text := strings.ReplaceAll(string(config), p.target, p.address)
 	if err := os.WriteFile(p.Kubeconfig, []byte(text), 0o600); err != nil {

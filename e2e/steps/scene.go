@@ -3,14 +3,18 @@ package steps
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 	"sigs.k8s.io/e2e-framework/pkg/features"
 
+	"github.com/otelier/otelier/e2e/cluster"
 	"github.com/otelier/otelier/e2e/steps/program"
 )
 
@@ -70,17 +74,59 @@ func (s *Suite) Scene(t *testing.T) *Scene {
 	return scene
 }
 
-// NewNamespace makes a namespace that bears a name of its own.
+// NewNamespace makes a namespace that bears a name of its own. Where containers run, and where an operator works in all namespaces, it is
+// deleted at the end of the test; when the test has failed, what was there is exported before.
 func (s *Suite) NewNamespace(t *testing.T) string {
 	t.Helper()
-	u := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"generateName": nameOf(t) + "-"},
-	}}
+	key, value, _ := strings.Cut(sceneLabel, "=")
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{
+		"generateName": nameOf(t) + "-", "labels": map[string]any{key: value},
+	}}}
 	got, err := s.client.Resource(Namespaces).Create(t.Context(), u, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("namespace: %v", err)
 	}
+	t.Cleanup(func() { s.leave(t, got.GetName()) })
 	return got.GetName()
+}
+
+// NewNamespace makes another namespace for the scene, as [Suite.NewNamespace] does. It is there until the end of the scene, which is not
+// that of the step.
+func (s *Scene) NewNamespace(t *testing.T) string {
+	t.Helper()
+	if s.test != nil {
+		t = s.test
+	}
+	return s.Suite.NewNamespace(t)
+}
+
+// leave exports a namespace if the test has failed, and deletes it where it would be in the way of other tests: it does not wait for
+// that.
+func (s *Suite) leave(t *testing.T, namespace string) {
+	t.Helper()
+	const patience = 2 * time.Minute
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	if t.Failed() && s.artifacts != "" {
+		dir := filepath.Join(s.artifacts, namespace)
+		if err := cluster.ExportNamespace(ctx, s.Cluster, namespace, dir); err != nil {
+			t.Logf("%v", err)
+		}
+		t.Logf("objects, events and logs of namespace %s: %s", namespace, dir)
+	}
+	switch {
+	case !s.realPods() && s.Installed == nil:
+		return // nothing runs there, and nobody works on it any more
+	case t.Failed() && s.keep:
+		if err := s.kubectl(ctx, nil, "label", "namespace", namespace, leftLabel); err != nil {
+			t.Log(err)
+		}
+		return
+	}
+	err := s.client.Resource(Namespaces).Delete(ctx, namespace, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Errorf("namespace %s: %v", namespace, err)
+	}
 }
 
 // nameOf makes a name for a namespace of the test's: TestScaleUp/feature is scale-up.
@@ -112,7 +158,7 @@ func (s *Scene) StartOperator(t *testing.T, flags ...string) *program.Process {
 // AwaitReady waits until an operator's /readyz is 200.
 func (s *Scene) AwaitReady(t *testing.T, p *program.Process) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), Patience, fmt.Errorf("not after %s", Patience))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), s.patience(), fmt.Errorf("not after %s", s.patience()))
 	defer cancel()
 	if err := p.WaitReady(ctx); err != nil {
 		t.Fatal(err)

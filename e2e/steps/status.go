@@ -58,7 +58,7 @@ func (s *Scene) WaitCondition(
 ) *unstructured.Unstructured {
 	t.Helper()
 	var u *unstructured.Unstructured
-	Eventually(t, fmt.Sprintf("collector %s: %s=%s %s %q", name, kind, status, reason, texts), func() error {
+	s.Eventually(t, fmt.Sprintf("collector %s: %s=%s %s %q", name, kind, status, reason, texts), func() error {
 		u = s.Get(t, Collectors, name)
 		c := Conditions(t, u)[kind]
 		missing := slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(c.Message, text) })
@@ -74,7 +74,7 @@ func (s *Scene) WaitCondition(
 func (s *Scene) WaitObserved(t *testing.T, name string) *unstructured.Unstructured {
 	t.Helper()
 	var u *unstructured.Unstructured
-	Eventually(t, "status of "+name, func() error {
+	s.Eventually(t, "status of "+name, func() error {
 		if u = s.Get(t, Collectors, name); !Observed(u) {
 			return fmt.Errorf("%s", summary(t, u))
 		}

@@ -14,13 +14,17 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/env"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
+	"github.com/otelier/otelier/e2e/cluster"
 	"github.com/otelier/otelier/e2e/controlplane"
 	"github.com/otelier/otelier/e2e/controlplane/provider"
 	"github.com/otelier/otelier/e2e/steps/program"
 )
 
-// Patience bounds each wait; on an idle machine none takes more than a few seconds.
+// Patience bounds each wait where no container runs; on an idle machine none takes more than a few seconds.
 const Patience = time.Minute
+
+// RealPatience bounds each wait for real pods, and for an operator that all tests share.
+const RealPatience = 4 * time.Minute
 
 // UserAgent is how the tests' own requests are told from those of the operator.
 const UserAgent = "otelier-e2e"
@@ -28,33 +32,47 @@ const UserAgent = "otelier-e2e"
 // operatorAgent begins the User-Agent of the operator.
 const operatorAgent = "otelier/"
 
-// Suite is what all scenes of a package share: a control plane with the CRDs, and the program.
+// Suite is what all scenes of a package share: a cluster with the CRDs, and the program.
 type Suite struct {
-	Cluster *controlplane.ControlPlane
-	Binary  string
+	Cluster cluster.Cluster
+	// ControlPlane is the cluster for what only a local one can do, nil elsewhere.
+	ControlPlane *controlplane.ControlPlane
+	Binary       string
+	// Installed is the operator that works in all namespaces, nil where scenes start their own.
+	Installed *Installed
+	Images    cluster.Images
 
 	client    dynamic.Interface
 	discovery discovery.DiscoveryInterface
 	resources func() ([]schema.GroupVersionResource, error) // found once, after the CRDs are there
 	dir       string
+	artifacts string // where scenes that fail are exported to; "" for nowhere
+	keep      bool   // namespaces of scenes stay where they failed
 }
 
 type suiteKey struct{}
 
-// Begin returns the setup of an environment whose cluster p has created: it builds the program and installs the CRDs.
+// Begin returns the setup of an environment whose local control plane p has created: it builds the program and installs the CRDs.
 func Begin(p *provider.Provider) env.Func {
 	return func(ctx context.Context, _ *envconf.Config) (context.Context, error) {
-		dir, err := os.MkdirTemp("", "otelier-e2e-")
-		if err != nil {
-			return ctx, fmt.Errorf("suite: %w", err)
-		}
-		s := &Suite{Cluster: p.ControlPlane(), dir: dir}
+		s := &Suite{Cluster: cluster.OfControlPlane(p.ControlPlane()), ControlPlane: p.ControlPlane()}
 		ctx = context.WithValue(ctx, suiteKey{}, s)
-		if s.Binary, err = program.Build(ctx, dir, "-race"); err != nil {
+		if err := s.begin(ctx); err != nil {
 			return ctx, err
 		}
-		return ctx, s.connect(ctx, true)
+		return ctx, program.InstallCRDs(ctx, s.Binary, s.Cluster)
 	}
+}
+
+// begin builds the program and connects to the cluster.
+func (s *Suite) begin(ctx context.Context) (err error) {
+	if s.dir, err = os.MkdirTemp("", "otelier-e2e-"); err != nil {
+		return fmt.Errorf("suite: %w", err)
+	}
+	if s.Binary, err = program.Build(ctx, s.dir, "-race"); err != nil {
+		return err
+	}
+	return s.connect()
 }
 
 // End removes what Begin has made.
@@ -65,7 +83,7 @@ func End(ctx context.Context, _ *envconf.Config) (context.Context, error) {
 	return ctx, nil
 }
 
-func (s *Suite) connect(ctx context.Context, install bool) error {
+func (s *Suite) connect() error {
 	config, err := s.Cluster.RESTConfig(UserAgent)
 	if err != nil {
 		return err
@@ -77,9 +95,6 @@ func (s *Suite) connect(ctx context.Context, install bool) error {
 		return fmt.Errorf("suite: %w", err)
 	}
 	s.resources = sync.OnceValues(s.discover)
-	if install {
-		return program.InstallCRDs(ctx, s.Binary, s.Cluster)
-	}
 	return nil
 }
 
@@ -98,18 +113,38 @@ func (s *Suite) Another(t *testing.T) *Suite {
 			t.Error(err)
 		}
 	})
-	other := &Suite{Cluster: cp, Binary: s.Binary}
-	if err := other.connect(t.Context(), false); err != nil {
+	other := &Suite{Cluster: cluster.OfControlPlane(cp), ControlPlane: cp, Binary: s.Binary}
+	if err := other.connect(); err != nil {
 		t.Fatal(err)
 	}
 	return other
 }
 
-// Eventually waits until check returns nil, and fails the test with what check last said when that takes too long.
+// patience bounds each wait for what happens in the cluster.
+func (s *Suite) patience() time.Duration {
+	if s.realPods() || s.Installed != nil {
+		return RealPatience
+	}
+	return Patience
+}
+
+// Eventually waits until check returns nil, and fails the test with what check last said when that takes longer than Patience.
 func Eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
+	Within(t, Patience, what, check)
+}
+
+// Eventually is the function of that name with the patience that the cluster needs.
+func (s *Suite) Eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	Within(t, s.patience(), what, check)
+}
+
+// Within waits until check returns nil, and fails the test with what check last said when that takes longer than patience.
+func Within(t *testing.T, patience time.Duration, what string, check func() error) {
+	t.Helper()
 	const interval = 50 * time.Millisecond
-	deadline := time.NewTimer(Patience)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
 		last := check()
@@ -118,7 +153,7 @@ func Eventually(t *testing.T, what string, check func() error) {
 		}
 		select {
 		case <-deadline.C:
-			t.Fatalf("%s: not after %s; last seen: %v", what, Patience, last)
+			t.Fatalf("%s: not after %s; last seen: %v", what, patience, last)
 		case <-time.After(interval):
 		}
 	}

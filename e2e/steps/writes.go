@@ -14,7 +14,7 @@ import (
 // Mark is the present end of the audit log.
 func (s *Scene) Mark(t *testing.T) controlplane.Position {
 	t.Helper()
-	pos, err := s.Cluster.Audit().Mark(t.Context())
+	pos, err := s.NeedsAudit(t).Mark(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func (s *Scene) Mark(t *testing.T) controlplane.Position {
 // runs and refusals too.
 func (s *Scene) Writes(t *testing.T, since controlplane.Position) []controlplane.Write {
 	t.Helper()
-	writes, err := s.Cluster.Audit().Writes(t.Context(), since, operatorAgent)
+	writes, err := s.NeedsAudit(t).Writes(t.Context(), since, operatorAgent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func Describe(writes []controlplane.Write) string {
 // WaitPasses waits until an operator has made as many passes over collectors and has nothing more to do.
 func (s *Scene) WaitPasses(t *testing.T, p *program.Process, collectors int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), Patience, fmt.Errorf("not after %s", Patience))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), s.patience(), fmt.Errorf("not after %s", s.patience()))
 	defer cancel()
 	if err := p.WaitPasses(ctx, collectors); err != nil {
 		t.Fatal(err)
