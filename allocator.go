@@ -71,6 +71,8 @@ type allocator struct {
 	served  map[types.NamespacedName]*collectorPools
 	settled time.Time // when all collectors had been seen
 	warm    bool
+	// said is what a pass was last given to say of a collector, or is about to be.
+	said map[types.NamespacedName][]metav1.Condition
 }
 
 func newAllocator(o allocatorOptions) (*allocator, error) {
@@ -98,13 +100,14 @@ func newAllocator(o allocatorOptions) (*allocator, error) {
 				}
 				return member.New(m)
 			},
-			elected: o.Elected, replicated: newReplicasOf(client, o.Rendering.AllocatorURL, o.Clock).now, address: o.Rendering.AllocatorURL,
+			elected: o.Elected, replicated: newReplicasOf(client, o.Rendering.AllocatorURL, o.Clock, o.Log).now, address: o.Rendering.AllocatorURL,
 		},
 		rendering: o.Rendering, unreachable: o.Unreachable, changed: make(chan struct{}, 1),
 		monitors: monitor.New(monitor.Options{
 			Clients: clients, Namespaces: o.Namespaces, Recorder: o.Recorder, Elected: o.Elected, Clock: o.Clock, Log: o.Log,
 		}),
 		pending: map[types.NamespacedName]*unstructured.Unstructured{}, served: map[types.NamespacedName]*collectorPools{},
+		said: map[types.NamespacedName][]metav1.Condition{},
 	}
 	a.subscribe, a.monitorsWait = a.monitors.Subscribe, a.monitors.Waiting
 	a.server = allocate.NewServer(allocate.ServerOptions{Metrics: a.metrics, Log: o.Log})
@@ -148,7 +151,13 @@ func (a *allocator) conditions(key types.NamespacedName) ([]metav1.Condition, bo
 	if c == nil {
 		return nil, settled && !pending
 	}
-	return c.conditions()
+	now, known := c.conditions()
+	if known { // A pass comes when it likes: what is gone again when look comes has to be taken back all the same.
+		a.mu.Lock()
+		a.said[key] = now
+		a.mu.Unlock()
+	}
+	return now, known
 }
 
 // Ready tells whether the pools that there were at the start are, or have had their time.
@@ -189,7 +198,6 @@ func (a *allocator) Run(ctx context.Context) error {
 func (a *allocator) follow(ctx context.Context) error {
 	ticker := a.clock.NewTicker(lookInterval)
 	defer ticker.Stop()
-	said := map[types.NamespacedName][]metav1.Condition{}
 	for {
 		synced := a.synced()
 		a.syncPending(ctx)
@@ -202,7 +210,7 @@ func (a *allocator) follow(ctx context.Context) error {
 			return nil
 		case <-a.changed:
 		case <-ticker.C():
-			a.look(said)
+			a.look()
 		}
 	}
 }
@@ -216,24 +224,41 @@ func (a *allocator) settle() {
 }
 
 // look has the statuses written of which there is something else to say.
-func (a *allocator) look(said map[types.NamespacedName][]metav1.Condition) {
+func (a *allocator) look() {
 	a.mu.Lock()
 	all := maps.Clone(a.served)
 	a.mu.Unlock()
 	for key, c := range all {
-		now, known := c.conditions()
-		last, before := said[key]
-		if known && (!before || !slices.Equal(now, last)) {
-			said[key] = now
+		if now, known := c.conditions(); known && a.sayNow(key, now) {
 			a.enqueue(key)
 		}
 	}
-	for key := range said {
-		if all[key] == nil {
-			delete(said, key)
-			a.enqueue(key)
+	for _, key := range a.forget(all) {
+		a.enqueue(key)
+	}
+}
+
+// sayNow tells whether what there is to say of a collector is new, and takes it for said.
+func (a *allocator) sayNow(key types.NamespacedName, now []metav1.Condition) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last, before := a.said[key]
+	a.said[key] = now
+	return !before || !slices.Equal(now, last)
+}
+
+// forget forgets what was said of collectors other than these, and returns their names.
+func (a *allocator) forget(but map[types.NamespacedName]*collectorPools) []types.NamespacedName {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []types.NamespacedName
+	for key := range a.said {
+		if but[key] == nil && a.served[key] == nil {
+			delete(a.said, key)
+			out = append(out, key)
 		}
 	}
+	return out
 }
 
 // syncPending works on the collectors that have changed.

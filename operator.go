@@ -107,7 +107,10 @@ func (c *runCmd) Run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	if err := reach(ctx, clients.events.RESTClient()); err != nil {
-		return fmt.Errorf("connect to %s: %w", config.Host, err)
+		if !inCluster || !isAway(err) {
+			return fmt.Errorf("connect to %s: %w", config.Host, err)
+		}
+		log.Warn("the API server does not answer, and is waited for", "server", config.Host, "error", err)
 	}
 	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRecording()
@@ -293,6 +296,14 @@ func reach(ctx context.Context, client rest.Interface) error {
 		return nil
 	}
 	return err
+}
+
+// isAway tells whether an error of reach says that nobody answers. Inside of a cluster the address is right, so the API server will be back,
+// and is waited for: a container that ended instead would be started again ever later, in the end after 5 minutes.
+func isAway(err error) bool {
+	var connection *net.OpError
+	var network net.Error // a *url.Error, whatever it wraps
+	return errors.As(err, &connection) || errors.As(err, &network) && network.Timeout()
 }
 
 // config finds the cluster: the flag, then the pod that we run in, then what kubectl would take.

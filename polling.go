@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
@@ -153,16 +154,19 @@ type replicasOf struct {
 	// service and namespace are empty when the address is not that of a Service.
 	service, namespace string
 
+	log *slog.Logger
+
 	mu      sync.Mutex
 	at      time.Time
 	several bool
+	failed  bool // the last answer was an error, and that was said
 }
 
 // replicasAge is how old an answer may be.
 const replicasAge = 30 * time.Second
 
-func newReplicasOf(client kubernetes.Interface, address string, clk clock.PassiveClock) *replicasOf {
-	r := &replicasOf{client: client, clock: clk}
+func newReplicasOf(client kubernetes.Interface, address string, clk clock.PassiveClock, log *slog.Logger) *replicasOf {
+	r := &replicasOf{client: client, clock: clk, log: log}
 	if u, err := url.Parse(address); err == nil {
 		if parts := strings.Split(u.Hostname(), "."); len(parts) >= 3 && parts[2] == "svc" {
 			r.service, r.namespace = parts[0], parts[1]
@@ -187,8 +191,13 @@ func (r *replicasOf) now() bool {
 	slices, err := r.client.DiscoveryV1().EndpointSlices(r.namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + r.service})
 	r.at = r.clock.Now()
 	if err != nil {
+		if !r.failed {
+			r.log.Warn("how many replicas answer collectors is not known: collectors may be said not to ask that ask another one", "error", err)
+		}
+		r.failed = true
 		return r.several
 	}
+	r.failed = false
 	pods := map[string]bool{}
 	for _, s := range slices.Items {
 		for _, e := range s.Endpoints {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,10 +14,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/otelier/otelier/allocate"
@@ -144,7 +150,7 @@ func TestReplicasOf(t *testing.T) {
 	slice.Endpoints = []discoveryv1.Endpoint{endpoint("a", nil), endpoint("a", nil), endpoint("gone", &no)}
 	client := fake.NewClientset(slice)
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
-	r := newReplicasOf(client, "http://svc-a.o.svc:80", clock)
+	r := newReplicasOf(client, "http://svc-a.o.svc:80", clock, slog.New(slog.DiscardHandler))
 	if r.now() {
 		t.Error("one pod is taken for several")
 	}
@@ -156,8 +162,28 @@ func TestReplicasOf(t *testing.T) {
 		t.Error("asked again at once")
 	}
 	clock.SetTime(time.Unix(1000, 0).Add(replicasAge))
-	if !r.now() || newReplicasOf(client, "http://example.com", clock).now() {
+	if !r.now() || newReplicasOf(client, "http://example.com", clock, slog.New(slog.DiscardHandler)).now() {
 		t.Error("two pods are not taken for several, or an address elsewhere is")
+	}
+}
+
+// Who may not look counts as alone, and says once that this may be wrong.
+func TestReplicasThatMayNotBeCounted(t *testing.T) {
+	var log bytes.Buffer
+	client := fake.NewClientset()
+	client.PrependReactor("list", "endpointslices", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "endpointslices"}, "", errors.New("no role"))
+	})
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
+	r := newReplicasOf(client, "http://svc-a.o.svc:80", clock, slog.New(slog.NewTextHandler(&log, nil)))
+	for i := range 3 {
+		clock.SetTime(time.Unix(1000, 0).Add(time.Duration(i) * replicasAge))
+		if r.now() {
+			t.Error("nobody is taken for several")
+		}
+	}
+	if n := strings.Count(log.String(), "how many replicas answer collectors is not known"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, log.String())
 	}
 }
 

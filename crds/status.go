@@ -72,6 +72,8 @@ const (
 	ReasonFieldTakenBack = "FieldTakenBack"
 	// ReasonReplaced is that of the Event which says why an object is made anew.
 	ReasonReplaced = "Replaced"
+	// ReasonPodDeleted is that of the Event which says why a pod is deleted that its StatefulSet would not replace.
+	ReasonPodDeleted = "PodDeleted"
 	// Of ConditionMonitorsInvalid.
 	ReasonMonitorInvalid = "MonitorInvalid"
 	ReasonSecretMissing  = "SecretMissing" // or a ConfigMap, or a key in one

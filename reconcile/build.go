@@ -123,6 +123,11 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 		return c, nil
 	}
 	c.Fields = c.delta.fields(c.Live)
+	if k.Stage == crds.StageWorkload && rollsPods(c.Fields) {
+		if err := p.deferFields(&c); err != nil {
+			return c, err
+		}
+	}
 	switch c.Immutable = c.delta.immutablePaths(k); {
 	case c.delta.empty() && c.carried != nil:
 		c.Action = ActionUpdate // made anew, but its owners are not set yet
@@ -136,7 +141,8 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 }
 
 // staleObjects is what the collector owns and no longer renders, in the reverse of the order in which it was applied. Of kinds with a
-// history the newest unused ones stay.
+// history the newest unused ones stay, and those that pods read: one that a partition or a bad rollout has left at an old version must
+// find it when it is started anew.
 func staleObjects(in Input, wanted map[ID]bool) ([]Change, error) {
 	var stale []Change
 	var history []*unstructured.Unstructured
@@ -158,8 +164,9 @@ func staleObjects(in Input, wanted map[ID]bool) ([]Change, error) {
 	slices.SortFunc(history, func(a, b *unstructured.Unstructured) int {
 		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), newer(b, a), strings.Compare(a.GetName(), b.GetName()))
 	})
-	if keep := configVersions(in.Collector); len(history) > keep {
-		for _, u := range history[keep:] {
+	read := configsRead(in.Pods)
+	for i, u := range history {
+		if i >= configVersions(in.Collector) && !read[u.GetName()] {
 			k, _ := kindOf(u)
 			gone(k, u, "older than the versions that are kept")
 		}
@@ -168,6 +175,17 @@ func staleObjects(in Input, wanted map[ID]bool) ([]Change, error) {
 		return cmp.Or(cmp.Compare(b.stage, a.stage), strings.Compare(a.ID.String(), b.ID.String()))
 	})
 	return stale, nil
+}
+
+// configsRead are the names of the ConfigMaps that pods read, but for those on their way out.
+func configsRead(pods []*unstructured.Unstructured) map[string]bool {
+	out := map[string]bool{}
+	for _, pod := range pods {
+		if pod.GetDeletionTimestamp() == nil {
+			out[configOf(pod)] = true
+		}
+	}
+	return out
 }
 
 // newer orders by resourceVersion what was created in the same second.

@@ -47,11 +47,8 @@ func (p *Planner) dependents(in Input, set *Change, plan *Plan) ([]Change, error
 		out = append(out, c)
 	}
 	if set.Live != nil {
-		if pod := lacking(set, in.Pods); pod != nil {
-			out = append(out, Change{
-				ID: idOf(pod), Action: ActionDelete, Live: pod, stage: crds.StageClaims,
-				Because: "lacks a claim of its StatefulSet, which can't add volumes to a pod that is there",
-			})
+		if pod, why := inTheWay(set, in.Pods); pod != nil {
+			out = append(out, Change{ID: idOf(pod), Action: ActionDelete, Live: pod, stage: crds.StageClaims, Because: why})
 		}
 		return out, nil
 	}
@@ -167,25 +164,24 @@ func relabelled(set, pod *unstructured.Unstructured) Change {
 	return c
 }
 
+// inTheWay is the next pod to delete so that its StatefulSet can go on, and why.
+func inTheWay(set *Change, pods []*unstructured.Unstructured) (pod *unstructured.Unstructured, why string) {
+	if pod := lacking(set, pods); pod != nil {
+		return pod, "lacks a claim of its StatefulSet, which can't add volumes to a pod that is there"
+	}
+	return stuck(set, pods)
+}
+
 // lacking is the next pod to make anew because it lacks a claim that its StatefulSet has come to want. The StatefulSet controller only
 // fails at such pods (k8s.io/kubernetes/pkg/controller/statefulset, storageMatches): in the order of their ordinals, so that is the
 // order here too. One goes at a time, and only while all that should be there are, and those that lack nothing are ready.
 func lacking(set *Change, pods []*unstructured.Unstructured) *unstructured.Unstructured {
-	if set.Live.GetDeletionTimestamp() != nil || set.Action == ActionReplace || set.Problem != nil || onDelete(set.Live) ||
-		numberAt(set.Live, "status", "observedGeneration") < set.Live.GetGeneration() {
+	if set.Action == ActionReplace || !settledPods(set) {
 		return nil
 	}
-	by := map[int64]*unstructured.Unstructured{}
-	for _, pod := range members(set.Live, pods) {
-		if pod.GetDeletionTimestamp() != nil {
-			return nil
-		}
-		by[ordinal(pod)] = pod
-	}
 	var next *unstructured.Unstructured
-	first := numberAt(set.Live, "spec", "ordinals", "start")
-	for i := first; i < first+replicasOf(set.Live); i++ {
-		switch pod := by[i]; {
+	for _, pod := range inOrder(set.Live, pods) {
+		switch {
 		case pod == nil:
 			return nil
 		case lacks(set.Live, pod):

@@ -60,7 +60,7 @@ func containerComplaint(c map[string]any, crashing bool) complaint {
 	reason := valueAt[string](waiting, "reason")
 	switch {
 	case reason == "CrashLoopBackOff" || crashing && loop && waiting == nil && last != nil:
-		out := complaint{rank: rankBroken, text: "CrashLoopBackOff"}
+		out := complaint{rank: rankLoop, text: "CrashLoopBackOff"}
 		if last != nil {
 			out.text += " (" + cause(last) + ")" + message(last)
 		}

@@ -185,6 +185,9 @@ func (p *pass) prune(ctx context.Context, stale []*Change) error {
 			return err
 		}
 		p.log.Info("deleted", "collector", p.key(), "object", c.ID.String(), "because", c.Because)
+		if c.ID.Kind == "Pod" {
+			p.tell(c.Live, crds.ReasonPodDeleted, fmt.Sprintf("%s: deleted, because it %s", c.ID, c.Because))
+		}
 	}
 	return nil
 }
@@ -209,7 +212,7 @@ func deleteOne(ctx context.Context, cluster Cluster, id ID, uid types.UID, propa
 	if err == nil || apierrors.IsNotFound(err) {
 		return nil
 	}
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) && id.Kind != crds.PodKind().GVK.Kind { // which may not be read one by one: the watch tells
 		now, getErr := cluster.Get(ctx, id)
 		if apierrors.IsNotFound(getErr) || getErr == nil && now.GetUID() != uid {
 			return nil

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -136,9 +135,7 @@ func (c *Change) Consequence() string {
 			return fmt.Sprintf("volumes stay, and pods are made anew one by one: they lack the volume %s", name)
 		}
 	}
-	if slices.ContainsFunc(c.Fields, func(f FieldChange) bool {
-		return f.Op != FieldOwn && f.Op != FieldRelease && within(f.Path, ".spec.template")
-	}) {
+	if rollsPods(c.Fields) {
 		return "volumes stay, and pods are rolled: their template changes"
 	}
 	return "pods and volumes stay"

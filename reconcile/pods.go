@@ -24,6 +24,7 @@ type rank int
 const (
 	rankFatal rank = iota + 1
 	rankBroken
+	rankLoop // a crash loop that may end yet
 	rankImage
 	rankUnschedulable
 	rankClaim
@@ -158,8 +159,8 @@ func newReplicaSet(u *unstructured.Unstructured) string {
 	return name
 }
 
-// former is what a complaint means when the pod is of a revision that is on its way out: nothing final. But where pods are replaced
-// in order, one that never becomes ready is in the way for ever (kubernetes/kubernetes#67250).
+// former is what a complaint means when the pod is of a revision that is on its way out: nothing final. But it may be in the way: see
+// stuck.
 func former(c complaint, u *unstructured.Unstructured) complaint {
 	if c.rank >= rankGoing {
 		return c
@@ -169,8 +170,7 @@ func former(c complaint, u *unstructured.Unstructured) complaint {
 		return c
 	}
 	c.text += ", of a former revision"
-	inOrder := u.GetKind() == "StatefulSet" && valueAt[string](u.Object, "spec", "podManagementPolicy") != "Parallel"
-	if inOrder && c.rank <= rankImage {
+	if u.GetKind() == "StatefulSet" && c.rank <= rankUnschedulable && (onDelete(u) || waitsForReady(u)) {
 		c.text += ": the rollout goes on when the pod is deleted"
 	}
 	return c
@@ -216,6 +216,16 @@ func claimsOf(pod *unstructured.Unstructured) []string {
 		}
 	}
 	return out
+}
+
+// configOf is the name of the ConfigMap that a pod reads its configuration from.
+func configOf(pod *unstructured.Unstructured) string {
+	for _, v := range elements(pod.Object, "spec", "volumes") {
+		if v["name"] == crds.ConfigVolume {
+			return valueAt[string](v, "configMap", "name")
+		}
+	}
+	return ""
 }
 
 // crashing tells whether a collector's status says of its present generation that pods crash. A container in a crash loop runs now

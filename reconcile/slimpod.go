@@ -7,12 +7,14 @@ import (
 	"unique"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/otelier/otelier/crds"
 )
 
 // maxTold is how many bytes are kept of a message about a pod.
 const maxTold = 200
 
-// slimPod makes what is cached of a pod: its labels and owners, its phase, and in the form that the API server has it what there is
+// slimPod makes what is cached of a pod: its labels and owners, its phase, the claims and the configuration that it mounts, and in the form that the API server has it what there is
 // to say when it is not well. Messages are made such that they stay the same while nothing else happens: see tidy. Restarts count to
 // crashLoopRestarts. The pod that it returns shares values with the one it is given; of its own result it returns an equal one.
 func slimPod(pod *unstructured.Unstructured) *unstructured.Unstructured {
@@ -41,6 +43,9 @@ func slimPod(pod *unstructured.Unstructured) *unstructured.Unstructured {
 	var volumes []any
 	for _, name := range claimsOf(pod) {
 		volumes = append(volumes, map[string]any{"persistentVolumeClaim": map[string]any{"claimName": name}})
+	}
+	if name := configOf(pod); name != "" {
+		volumes = append(volumes, shared(map[string]any{"name": crds.ConfigVolume, "configMap": map[string]any{"name": name}}))
 	}
 	if len(volumes) > 0 {
 		out["spec"] = map[string]any{"volumes": volumes}

@@ -180,6 +180,7 @@ func keepsAllocated(t *testing.T, config crds.Config, was map[string]any) {
 		switch {
 		case isReceiver && slices.Equal(p[2:], []string{"config", "scrape_configs"}) && change.now == absent{}:
 		case isReceiver && len(p) == 4 && p[2] == "target_allocator" && slices.Contains([]string{"endpoint", "interval", "collector_id"}, p[3]):
+		case isReceiver && slices.Equal(p[2:], []string{"target_allocator", "timeout"}) && change.was == absent{} && change.now == "30s":
 		case change.isDefault():
 		default:
 			t.Errorf("%s: is %#v, was %#v", p, change.now, change.was)
@@ -320,6 +321,35 @@ func TestWithheldJobsShowNoValues(t *testing.T) {
 		_, pools := renderAllocated(t, c)
 		if len(pools[0].Withheld) != 1 || strings.Contains(fmt.Sprint(pools[0].Withheld), secret) {
 			t.Errorf("%s: withheld %v", job, pools[0].Withheld)
+		}
+	}
+}
+
+// TestStartupOutlastsTheWaitForJobs holds that a collector is not killed while it waits for an allocator that is away.
+func TestStartupOutlastsTheWaitForJobs(t *testing.T) {
+	const health = "extensions: {health_check: {}}\n"
+	config := text(health + strings.Replace(oneJob, "service: {", "service: {extensions: [health_check], ", 1))
+	tuned := func(p crds.Probe) func(*crds.Collector) { return func(c *crds.Collector) { c.Spec.StartupProbe = &p } }
+	five, seven := int32(5), int32(7)
+	for name, tt := range map[string]struct {
+		change func(*crds.Collector)
+		want   string
+	}{
+		"by default":      {func(*crds.Collector) {}, "failureThreshold: 96\n"},
+		"more often":      {tuned(crds.Probe{PeriodSeconds: &five}), "failureThreshold: 192\n"},
+		"as the user has": {tuned(crds.Probe{FailureThreshold: &seven}), "failureThreshold: 7\n"},
+		"without allocator": {func(c *crds.Collector) {
+			c.Spec.TargetAllocator = nil
+		}, ""},
+	} {
+		objects, _ := renderAllocated(t, allocated(config, tt.change))
+		_, after, found := strings.Cut(objects, "startupProbe:\n")
+		if !found {
+			t.Fatalf("%s: no startupProbe in\n%s", name, objects)
+		}
+		probe, _, _ := strings.Cut(after, "terminationMessagePolicy")
+		if got := strings.Contains(probe, "failureThreshold:"); got != (tt.want != "") || !strings.Contains(probe, tt.want) {
+			t.Errorf("%s: want %q in\n%s", name, tt.want, probe)
 		}
 	}
 }

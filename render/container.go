@@ -17,7 +17,9 @@ import (
 // container is the collector's own.
 func (in *input) container() *core.ContainerApplyConfiguration {
 	spec := in.Spec
-	c := core.Container().WithName(crds.ContainerName).WithImage(in.image).WithArgs(in.args()...).WithEnv(in.env()...)
+	// A collector that does not start says why in its log alone; so its last lines become a part of the pod's status.
+	c := core.Container().WithName(crds.ContainerName).WithImage(in.image).WithArgs(in.args()...).WithEnv(in.env()...).
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError)
 	if spec.ImagePullPolicy != "" {
 		c.WithImagePullPolicy(corev1.PullPolicy(spec.ImagePullPolicy))
 	}
@@ -31,7 +33,7 @@ func (in *input) container() *core.ContainerApplyConfiguration {
 	c.Lifecycle = spec.Lifecycle
 	c.LivenessProbe = in.probe(spec.LivenessProbe)
 	c.ReadinessProbe = in.probe(spec.ReadinessProbe)
-	c.StartupProbe = in.probe(spec.StartupProbe)
+	c.StartupProbe = in.startupProbe()
 	return c
 }
 
@@ -143,6 +145,26 @@ func (in *input) probe(tune *crds.Probe) *core.ProbeApplyConfiguration {
 		out.TerminationGracePeriodSeconds = tune.TerminationGracePeriodSeconds
 	}
 	return out
+}
+
+// startupPatience is for how long a collector that shares targets may take to start: it asks the allocator for its jobs until it is told some,
+// and gives up by itself after 15 minutes (receiver/prometheusreceiver/internal/targetallocator of the Collector's contrib repository,
+// by the default of github.com/cenkalti/backoff). Were it killed before, it would be started again ever later, and go without targets for
+// as much as 5 minutes after the allocator is back.
+const startupPatience = 16 * 60
+
+// startupProbe waits for a collector that waits for the allocator.
+func (in *input) startupProbe() *core.ProbeApplyConfiguration {
+	out := in.probe(in.Spec.StartupProbe)
+	if out == nil || in.allocation == nil || out.FailureThreshold != nil {
+		return out
+	}
+	const defaultPeriod = 10 // of Kubernetes, in seconds
+	period := deref(out.PeriodSeconds)
+	if period <= 0 {
+		period = defaultPeriod
+	}
+	return out.WithFailureThreshold(max(1, startupPatience/period))
 }
 
 func deref[T any](p *T) T {

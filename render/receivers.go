@@ -130,7 +130,20 @@ func (in *input) rewrite(r receiver) {
 		}
 		in.doc.set(set.value, r.path("target_allocator", set.key)...)
 	}
+	if own["http_scrape_config"] != nil {
+		// prometheusreceiver, internal/targetallocator/manager.go
+		in.warnings = append(in.warnings, configError("put by the receiver in the place of what every job says of TLS, credentials and proxies",
+			r.path("target_allocator", "http_scrape_config")...).Error())
+	}
+	if own["timeout"] == nil {
+		in.doc.set(pollTimeout, r.path("target_allocator", "timeout")...)
+	}
 }
+
+// pollTimeout is how long a collector waits for its jobs, unless its configuration says otherwise. A receiver that is told nothing waits
+// for ever (its HTTP client has no timeout): when the network swallows a request, it hears of new jobs only after the kernel has given the
+// connection up, which by default takes a quarter of an hour (net.ipv4.tcp_retries2).
+const pollTimeout = "30s"
 
 // pool is the path of r's pool below the allocator's address.
 func (in *input) pool(r receiver) string {

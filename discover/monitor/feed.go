@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,6 +55,8 @@ type feed struct {
 
 	mu    sync.Mutex
 	state feedState
+
+	blind atomic.Bool // it was said that the resource may not be watched
 }
 
 // run returns when ctx has ended and everything has stopped.
@@ -188,6 +191,9 @@ func (f *feed) prepare(informer cache.SharedIndexInformer, trouble chan<- error)
 		return nil, err
 	}
 	err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+		if apierrors.IsForbidden(err) && !f.blind.Swap(true) {
+			f.log.Warn("not allowed to watch: changes are seen late, by listing again and again", "resource", f.what, "err", err)
+		}
 		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 			select {
 			case trouble <- err:

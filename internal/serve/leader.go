@@ -15,7 +15,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A leader that stops without releasing the lease, say by a crash of its node, is replaced after leaseDuration at the latest.
+// A leader that stops without releasing the lease, say by a crash of its node, is replaced when leaseDuration is over and the others look the
+// next time: after retryPeriod, with up to 1.2 times that of jitter.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
