@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/otelier/otelier/e2e/controlplane"
 )
 
 // Access is the part of a Cluster that takes no more than a kubeconfig.
@@ -80,4 +83,16 @@ func (a Access) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, a.Kubectl, append([]string{"--kubeconfig", a.File, "--cache-dir", cache}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBERC=off") // not what the user prefers
 	return cmd
+}
+
+// FindKubectl is the kubectl of the user, or the one that is built with the local control plane.
+func FindKubectl(ctx context.Context, out io.Writer) (string, error) {
+	if path, err := exec.LookPath("kubectl"); err == nil {
+		return path, nil
+	}
+	assets, err := controlplane.EnsureAssets(ctx, out)
+	if err != nil {
+		return "", fmt.Errorf("kubectl: not found, and not built: %w", err)
+	}
+	return assets.Binary("kubectl"), nil
 }

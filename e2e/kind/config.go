@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,21 +48,21 @@ nodes:
 `
 
 // writeConfig writes the configuration of a cluster, and beside it in dir what it refers to.
-func writeConfig(path, dir string, workers int) error {
+func writeConfig(path, dir string, workers int, cgroupV1 bool) error {
 	policy := filepath.Join(dir, "audit-policy.yaml")
 	if err := os.WriteFile(policy, controlplane.AuditPolicy(), 0o644); err != nil { //nolint:gosec // the API server may be another user
 		return err
 	}
 	driver := ""
-	if cgroupV1() {
+	if cgroupV1 {
 		driver = "  cgroupDriver: cgroupfs\n"
 	}
 	config := fmt.Sprintf(configuration, policy, auditPolicy, auditFile, auditDir, strings.Repeat("- role: worker\n", workers), driver)
 	return os.WriteFile(path, []byte(config), 0o600)
 }
 
-// cgroupV1 says whether this machine has the hierarchies of cgroup v1.
-func cgroupV1() bool {
-	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
-	return err != nil
+// cgroupV1 says whether the machine of the engine, which need not be this one, has the hierarchies of cgroup v1.
+func cgroupV1(ctx context.Context) (bool, error) {
+	version, err := run(ctx, "docker", "info", "--format", "{{.CgroupVersion}}")
+	return strings.TrimSpace(version) == "1", err
 }

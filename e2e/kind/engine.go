@@ -22,15 +22,21 @@ type Engine struct {
 	own  *exec.Cmd      // nil where one was found
 	hold io.WriteCloser // its end tells supervise to end
 	done chan error
+	host host // as it was before
+	kept int  // process ID of one that was found, of ours
 }
 
 // StartEngine returns the engine that answers, or starts one where none does: dockerd, as root on Linux, from the packages of a Debian
 // system if it is not installed. Its images stay in the cache directory for the next time. It ends with Stop, and with this process, unless
-// it is to be kept.
+// it is to be kept: then it ends with the Stop of a later run that does not keep it.
 func StartEngine(ctx context.Context, out io.Writer, keep bool) (*Engine, error) {
 	_, err := engineVersion(ctx)
 	if err == nil {
-		return &Engine{}, nil
+		e := &Engine{}
+		if !keep {
+			e.kept = kept()
+		}
+		return e, nil
 	}
 	if host := os.Getenv("DOCKER_HOST"); host != "" {
 		return nil, fmt.Errorf("engine: DOCKER_HOST=%s: %w", host, err)
@@ -40,6 +46,12 @@ func StartEngine(ctx context.Context, out io.Writer, keep bool) (*Engine, error)
 	}
 	if err := installed(ctx, out, "dockerd", "docker.io", "containerd", "runc", "iptables", "iproute2"); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
+	}
+	if err := installed(ctx, out, "docker", "docker-cli"); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	if _, err := engineVersion(ctx); err == nil { // started by its package
+		return &Engine{}, nil
 	}
 	if err := raiseWatches(out); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
@@ -67,7 +79,7 @@ func launch(ctx context.Context, out io.Writer, keep bool) (*Engine, error) {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // it may outlive all contexts
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the tests: the cluster goes first
-	e := &Engine{own: cmd, done: make(chan error, 1)}
+	e := &Engine{own: cmd, done: make(chan error, 1), host: lookAtHost(ctx)}
 	if e.hold, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -82,6 +94,8 @@ func launch(ctx context.Context, out io.Writer, keep bool) (*Engine, error) {
 	say(out, "done\n")
 	if keep {
 		e.own = nil
+		file, err := keptFile()
+		return e, errors.Join(err, os.WriteFile(file, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600))
 	}
 	return e, nil
 }
@@ -136,14 +150,20 @@ func (e *Engine) await(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// Stop stops an engine that StartEngine has started, and no other. It may be called twice.
+// Stop stops an engine that StartEngine has started, now or in a run that has kept it, and no other. It may be called twice.
 func (e *Engine) Stop() error {
 	const patience = time.Minute
-	if e.own == nil {
+	if e.own == nil && e.kept == 0 {
 		return nil
 	}
-	// kind leaves its network behind, as others may use it. Here nobody can.
-	_, _ = run(context.Background(), "docker", "network", "rm", "kind")
+	ctx := context.Background()
+	// kind leaves its network behind, as others may use it. Here nobody can. Images without a name are of former states of the repository.
+	_, _ = run(ctx, "docker", "network", "rm", "kind")
+	_, _ = run(ctx, "docker", "image", "prune", "--force")
+	if pid := e.kept; pid != 0 {
+		e.kept = 0
+		return endKept(pid, patience)
+	}
 	_ = e.hold.Close()
 	e.own = nil
 	select {
@@ -151,8 +171,7 @@ func (e *Engine) Stop() error {
 	case <-time.After(patience):
 		return fmt.Errorf("engine: dockerd has not ended after %s", patience)
 	}
-	_, _ = run(context.Background(), "ip", "link", "delete", "docker0")
-	return nil
+	return e.host.restore(ctx)
 }
 
 // raiseWatches raises the number of inotify instances that a user may have: each node and each pod takes some, and all are root's.
@@ -209,12 +228,15 @@ func installed(ctx context.Context, out io.Writer, program string, packages ...s
 	return nil
 }
 
-// RegistryAnswers says whether images can be pulled from Docker Hub, where kind's and the collector's are.
-func RegistryAnswers(ctx context.Context) bool {
+// DockerHub is the registry that kind's images are in.
+const DockerHub = "registry-1.docker.io"
+
+// RegistryAnswers says whether images can be pulled from a registry.
+func RegistryAnswers(ctx context.Context, host string) bool {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://registry-1.docker.io/v2/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/v2/", nil)
 	if err != nil {
 		return false
 	}

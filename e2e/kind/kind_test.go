@@ -14,7 +14,7 @@ import (
 func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "kind.yaml")
-	if err := writeConfig(path, dir, 2); err != nil {
+	if err := writeConfig(path, dir, 2, true); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)

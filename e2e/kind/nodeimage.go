@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/otelier/otelier/e2e/controlplane"
@@ -41,6 +42,9 @@ func basePackages() []string {
 // BuildNodeImage builds an image for the nodes of a kind cluster from Debian's packages and Go modules, unless the engine has it, and
 // returns its name. It takes root, for debootstrap.
 func BuildNodeImage(ctx context.Context, out io.Writer) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", errors.New("node image: no registry answers, and only root can build one; set E2E_NODE_IMAGE to one of kind's that the engine has")
+	}
 	programs, err := controlplane.EnsureNodePrograms(ctx, out)
 	if err != nil {
 		return "", err
@@ -80,7 +84,18 @@ func BuildNodeImage(ctx context.Context, out io.Writer) (string, error) {
 		return "", fmt.Errorf("node image: %w", err)
 	}
 	say(out, "done in %s\n", time.Since(started).Round(time.Second))
+	removeOthers(ctx, name)
 	return name, nil
+}
+
+// removeOthers removes node images of former states of the repository, but for those that a cluster uses.
+func removeOthers(ctx context.Context, name string) {
+	images, _ := run(ctx, "docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", nodeRepository)
+	for image := range strings.FieldsSeq(images) {
+		if image != name {
+			_, _ = run(ctx, "docker", "image", "rm", image)
+		}
+	}
 }
 
 // digest is that of all that goes into a node image.
@@ -130,9 +145,6 @@ func baseImage(ctx context.Context, out io.Writer) (string, error) {
 	if has(ctx, name) {
 		return name, nil
 	}
-	if os.Geteuid() != 0 {
-		return "", errors.New("only root can build it; set E2E_NODE_IMAGE to an image of kind's that the engine has")
-	}
 	if err := installed(ctx, out, "debootstrap", "debootstrap"); err != nil {
 		return "", err
 	}
@@ -141,11 +153,19 @@ func baseImage(ctx context.Context, out io.Writer) (string, error) {
 		return "", err
 	}
 	// Not in the directory for temporary files, which may be mounted without devices.
-	dir, err := os.MkdirTemp(cache, "debootstrap-")
+	const prefix = "debootstrap-"
+	left, _ := filepath.Glob(filepath.Join(cache, prefix+"*")) // by a run that was killed
+	for _, dir := range left {
+		removeRoot(dir)
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(cache, prefix)
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // nothing else to do about it
+	defer removeRoot(dir)
 	started := time.Now()
 	say(out, "%s: making it of Debian's packages, about 70 s … ", name)
 	if _, err = run(ctx, "debootstrap", "--variant=minbase", "--include="+packages, suite, dir); err == nil {
@@ -158,6 +178,14 @@ func baseImage(ctx context.Context, out io.Writer) (string, error) {
 	}
 	say(out, "done in %s\n", time.Since(started).Round(time.Second))
 	return name, nil
+}
+
+// removeRoot removes a directory that debootstrap has worked in. When it was interrupted, file systems may be mounted there.
+func removeRoot(dir string) {
+	for _, mount := range []string{"proc", "sys"} {
+		_ = syscall.Unmount(filepath.Join(dir, mount), syscall.MNT_DETACH)
+	}
+	_ = os.RemoveAll(dir)
 }
 
 // nodeBuild builds one node image.

@@ -6,21 +6,14 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/e2e-framework/klient"
 	"sigs.k8s.io/e2e-framework/support"
 
-	"github.com/otelier/otelier/e2e/cluster"
 	"github.com/otelier/otelier/e2e/controlplane"
 )
 
@@ -45,6 +38,7 @@ type Options struct {
 type Provider struct {
 	options Options
 	engine  *Engine
+	lock    *os.File
 	program string // kind
 	cluster *Cluster
 }
@@ -98,22 +92,19 @@ func (p *Provider) Create(ctx context.Context, args ...string) (string, error) {
 	if err := p.prepare(ctx); err != nil {
 		return "", fmt.Errorf("cluster %s: %w", p.options.Name, err)
 	}
-	exists, err := p.exists(ctx)
-	if err == nil && !exists {
-		err = p.make(ctx)
-	}
-	if err == nil {
-		p.cluster, err = p.open(ctx)
-	}
-	if err != nil {
-		// What was made may be half of a cluster, which the next run would take for one.
-		return "", errors.Join(fmt.Errorf("cluster %s: %w", p.options.Name, err), p.giveUp(context.WithoutCancel(ctx), !exists))
+	if err := p.find(ctx); err != nil {
+		// What was made may be half of a cluster. An engine that can't be stopped is not what went wrong.
+		_ = p.giveUp(context.WithoutCancel(ctx))
+		return "", fmt.Errorf("cluster %s: %w", p.options.Name, err)
 	}
 	return p.cluster.Kubeconfig(), nil
 }
 
 // prepare sees to the engine and to kind.
 func (p *Provider) prepare(ctx context.Context) (err error) {
+	if p.lock, err = lock(p.options.Name); err != nil {
+		return err
+	}
 	if p.engine, err = StartEngine(ctx, p.options.Out, p.options.Keep); err != nil {
 		return err
 	}
@@ -121,7 +112,8 @@ func (p *Provider) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// Prepare does everything but to make the cluster, so that the next Create takes no longer than it has to.
+// Prepare does everything but to make the cluster, so that the next Create takes no longer than it has to. Destroy is due all the same: it
+// stops an engine that was started.
 func (p *Provider) Prepare(ctx context.Context) error {
 	err := p.prepare(ctx)
 	if err == nil {
@@ -135,96 +127,10 @@ func (p *Provider) nodeImage(ctx context.Context) (string, error) {
 	if p.options.NodeImage != "" {
 		return p.options.NodeImage, nil
 	}
-	if RegistryAnswers(ctx) {
+	if RegistryAnswers(ctx, DockerHub) {
 		return "", nil
 	}
 	return BuildNodeImage(ctx, p.options.Out)
-}
-
-func (p *Provider) exists(ctx context.Context) (bool, error) {
-	out, err := p.kind(ctx, "get", "clusters")
-	return slices.Contains(strings.Fields(out), p.options.Name), err
-}
-
-// make makes the cluster. When that fails the error has the end of what its nodes say.
-func (p *Provider) make(ctx context.Context) error {
-	image, err := p.nodeImage(ctx)
-	if err != nil {
-		return err
-	}
-	dir, err := p.dir()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	config := filepath.Join(dir, "kind.yaml")
-	if err := writeConfig(config, dir, p.options.Workers); err != nil {
-		return err
-	}
-	args := []string{"create", "cluster", "--name", p.options.Name, "--config", config, "--kubeconfig", filepath.Join(dir, "kubeconfig"), "--retain", "--wait", "3m"}
-	if image != "" {
-		args = append(args, "--image", image)
-	}
-	started := time.Now()
-	say(p.options.Out, "cluster %s: starting %d nodes … ", p.options.Name, p.options.Workers+1)
-	if _, err := p.kind(ctx, args...); err != nil {
-		say(p.options.Out, "failed\n")
-		return fmt.Errorf("%w\n%s", err, p.lastWords(context.WithoutCancel(ctx)))
-	}
-	say(p.options.Out, "done in %s\n", time.Since(started).Round(time.Second))
-	return nil
-}
-
-// lastWords are the ends of the logs of the nodes, of a cluster that could not be made.
-func (p *Provider) lastWords(ctx context.Context) string {
-	nodes, _ := p.kind(ctx, "get", "nodes", "--name", p.options.Name)
-	var words []string
-	for node := range strings.FieldsSeq(nodes) {
-		log, _ := exec.CommandContext(ctx, "docker", "logs", "--tail", "10", node).CombinedOutput()
-		words = append(words, node+":\n"+string(log))
-	}
-	return strings.Join(words, "\n")
-}
-
-// open connects to the cluster, which exists.
-func (p *Provider) open(ctx context.Context) (*Cluster, error) {
-	dir, err := p.dir()
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, "kubeconfig")
-	if _, err := p.kind(ctx, "export", "kubeconfig", "--name", p.options.Name, "--kubeconfig", file); err != nil {
-		return nil, err
-	}
-	kubectl, err := findKubectl(ctx, p.options.Out)
-	if err != nil {
-		return nil, err
-	}
-	access := cluster.Access{File: file, Kubectl: kubectl, Dir: dir}
-	return &Cluster{Access: access, name: p.options.Name, kind: p.program}, nil
-}
-
-// findKubectl is the kubectl of the user, or the one that is built with the local control plane.
-func findKubectl(ctx context.Context, out io.Writer) (string, error) {
-	if path, err := exec.LookPath("kubectl"); err == nil {
-		return path, nil
-	}
-	assets, err := controlplane.EnsureAssets(ctx, out)
-	if err != nil {
-		return "", fmt.Errorf("kubectl: not found, and not built: %w", err)
-	}
-	return assets.Binary("kubectl"), nil
-}
-
-// dir is where the files of this cluster are.
-func (p *Provider) dir() (string, error) {
-	cache, err := controlplane.CacheDir()
-	return filepath.Join(cache, "kind", p.options.Name), err
 }
 
 // CreateWithConfig is Create; configFile has to be empty.
@@ -267,32 +173,13 @@ func (p *Provider) ExportLogs(ctx context.Context, dest string) error {
 	return err
 }
 
-// Destroy removes the cluster, and stops the engine if it was started for it. It may be called twice.
+// Destroy removes the cluster, and stops the engine if it was started for it, unless both are to be kept. It may be called twice.
 func (p *Provider) Destroy(ctx context.Context) error {
-	if p.engine == nil {
-		return nil
-	}
-	if p.options.Name == "" { // only Prepare goes without: kind would take its default
-		return p.engine.Stop()
-	}
-	err := p.giveUp(ctx, !p.options.Keep)
-	p.cluster, p.engine = nil, nil
-	return err
-}
-
-// giveUp removes the cluster, if it is to be removed, and its files, and leaves the engine as it was found.
-func (p *Provider) giveUp(ctx context.Context, remove bool) error {
-	if !remove {
-		return nil
-	}
-	_, err := p.kind(ctx, "delete", "cluster", "--name", p.options.Name, "--kubeconfig", os.DevNull)
-	if dir, dirErr := p.dir(); dirErr == nil {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
 	if p.options.Keep {
-		return err
+		p.cluster = nil
+		return p.unlock()
 	}
-	return errors.Join(err, p.engine.Stop())
+	return p.giveUp(ctx)
 }
 
 // WaitForControlPlane returns when all nodes, and the name server of the cluster, are ready.

@@ -33,7 +33,7 @@ func (e *existing) Create(ctx context.Context, _ ...string) (string, error) {
 	if os.Getenv("KUBECONFIG") == "" {
 		return "", fmt.Errorf("%s=%s: KUBECONFIG is not set", EnvProvider, cluster.Kubeconfig)
 	}
-	kubectl, err := findKubectl(ctx, e.out)
+	kubectl, err := cluster.FindKubectl(ctx, e.out)
 	if err != nil {
 		return "", err
 	}

@@ -3,10 +3,11 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
+	"strings"
 
 	"sigs.k8s.io/e2e-framework/klient"
 
@@ -119,14 +120,14 @@ func (c *Choice) useKind(name, root string, out io.Writer) {
 	c.imageID = cluster.ImageID
 }
 
-// Prepare builds what a cluster of containers takes, unless it is there, so that the tests need not. An engine that it starts ends with the
-// program.
+// Prepare builds what a cluster of containers takes, unless it is there, so that the tests need not.
 func Prepare(ctx context.Context, root string, out io.Writer) error {
 	p := kind.New(kind.Options{NodeImage: os.Getenv(envNodeImage), Out: out})
-	if err := p.Prepare(ctx); err != nil {
-		return err
+	err := p.Prepare(ctx)
+	if err == nil {
+		err = cluster.BuildImages(ctx, kindImages(ctx), root, out)
 	}
-	return cluster.BuildImages(ctx, kindImages(ctx), root, out)
+	return errors.Join(err, p.Destroy(context.WithoutCancel(ctx)))
 }
 
 // kindImages are built here but for the collector, which the nodes pull where they can.
@@ -134,10 +135,16 @@ func kindImages(ctx context.Context) cluster.Images {
 	images := cluster.BuiltImages()
 	if image := os.Getenv(envCollectorImage); image != "" {
 		images.Collector = image
-	} else if kind.RegistryAnswers(ctx) {
+	} else if kind.RegistryAnswers(ctx, registryOf(cluster.PublicCollector)) {
 		images.Collector = cluster.PublicCollector
 	}
 	return images
+}
+
+// registryOf is the host that an image's name begins with.
+func registryOf(image string) string {
+	host, _, _ := strings.Cut(image, "/")
+	return host
 }
 
 func (c *Choice) useKubeconfig(out io.Writer) {
@@ -145,16 +152,4 @@ func (c *Choice) useKubeconfig(out io.Writer) {
 	c.Provider = p
 	c.cluster = func() cluster.Cluster { return p }
 	c.images = func(context.Context) (cluster.Images, error) { return imagesFromEnvironment() }
-}
-
-// findKubectl is the kubectl of the user, or the one that is built with the local control plane.
-func findKubectl(ctx context.Context, out io.Writer) (string, error) {
-	if path, err := exec.LookPath("kubectl"); err == nil {
-		return path, nil
-	}
-	assets, err := controlplane.EnsureAssets(ctx, out)
-	if err != nil {
-		return "", fmt.Errorf("kubectl: not found, and not built: %w", err)
-	}
-	return assets.Binary("kubectl"), nil
 }
