@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -298,12 +301,22 @@ func reach(ctx context.Context, client rest.Interface) error {
 	return err
 }
 
-// isAway tells whether an error of reach says that nobody answers. Inside of a cluster the address is right, so the API server will be back,
+// isAway tells whether an error of reach says that nobody answers, or only a load balancer before the API server. Inside of a cluster the address is right, so the API server will be back,
 // and is waited for: a container that ended instead would be started again ever later, in the end after 5 minutes.
 func isAway(err error) bool {
 	var connection *net.OpError
 	var network net.Error // a *url.Error, whatever it wraps
-	return errors.As(err, &connection) || errors.As(err, &network) && network.Timeout()
+	var answer apierrors.APIStatus
+	switch {
+	case errors.As(err, &connection), errors.As(err, &network) && network.Timeout():
+		return true
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return true
+	case errors.As(err, &answer):
+		code := int(answer.Status().Code)
+		return code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout
+	}
+	return false
 }
 
 // config finds the cluster: the flag, then the pod that we run in, then what kubectl would take.

@@ -59,6 +59,9 @@ func (p *Planner) Build(in Input) (*Plan, error) {
 		if err != nil {
 			return nil, err
 		}
+		if pod := stuckThen(&c, in.Pods); pod != nil {
+			c.stuck = pod.GetName()
+		}
 		wanted[c.ID] = true
 		out.Changes = append(out.Changes, c)
 		if c.ID.Kind == "StatefulSet" {
@@ -141,8 +144,8 @@ func (p *Planner) change(in Input, want *unstructured.Unstructured, plan *Plan) 
 }
 
 // staleObjects is what the collector owns and no longer renders, in the reverse of the order in which it was applied. Of kinds with a
-// history the newest unused ones stay, and those that pods read: one that a partition or a bad rollout has left at an old version must
-// find it when it is started anew.
+// history the newest unused ones stay, and those in use: a pod that a partition or a bad rollout has left at an old version must find it
+// when it is started or made anew.
 func staleObjects(in Input, wanted map[ID]bool) ([]Change, error) {
 	var stale []Change
 	var history []*unstructured.Unstructured
@@ -164,9 +167,9 @@ func staleObjects(in Input, wanted map[ID]bool) ([]Change, error) {
 	slices.SortFunc(history, func(a, b *unstructured.Unstructured) int {
 		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), newer(b, a), strings.Compare(a.GetName(), b.GetName()))
 	})
-	read := configsRead(in.Pods)
+	used, known := configsInUse(in)
 	for i, u := range history {
-		if i >= configVersions(in.Collector) && !read[u.GetName()] {
+		if i >= configVersions(in.Collector) && known && !used[u.GetName()] {
 			k, _ := kindOf(u)
 			gone(k, u, "older than the versions that are kept")
 		}
@@ -175,17 +178,6 @@ func staleObjects(in Input, wanted map[ID]bool) ([]Change, error) {
 		return cmp.Or(cmp.Compare(b.stage, a.stage), strings.Compare(a.ID.String(), b.ID.String()))
 	})
 	return stale, nil
-}
-
-// configsRead are the names of the ConfigMaps that pods read, but for those on their way out.
-func configsRead(pods []*unstructured.Unstructured) map[string]bool {
-	out := map[string]bool{}
-	for _, pod := range pods {
-		if pod.GetDeletionTimestamp() == nil {
-			out[configOf(pod)] = true
-		}
-	}
-	return out
 }
 
 // newer orders by resourceVersion what was created in the same second.

@@ -14,14 +14,15 @@ import (
 	"github.com/otelier/otelier/crds"
 )
 
-// madeAnew is an API server on which the object to delete was made anew a moment ago.
+// madeAnew is an API server on which the object to delete was made anew a moment ago, or that is in conflict with something else.
 type madeAnew struct {
 	Cluster
-	gets int
+	conflict string
+	gets     int
 }
 
 func (c *madeAnew) Delete(_ context.Context, id ID, _ types.UID, _ metav1.DeletionPropagation) error {
-	return apierrors.NewConflict(schema.GroupResource{Resource: id.Kind}, id.Name, errors.New("precondition failed: UID"))
+	return apierrors.NewConflict(schema.GroupResource{Resource: id.Kind}, id.Name, errors.New(c.conflict))
 }
 
 func (c *madeAnew) Get(context.Context, ID) (*unstructured.Unstructured, error) {
@@ -31,15 +32,26 @@ func (c *madeAnew) Get(context.Context, ID) (*unstructured.Unstructured, error) 
 	return u, nil
 }
 
-// Pods may not be read one by one, which is a right that nothing else takes: a pod that was made anew is left to the pass that its event
-// brings.
+// Pods may not be read one by one, which is a right that nothing else takes: of them the conflict has to say it.
 func TestDeletionOfWhatWasMadeAnew(t *testing.T) {
-	for kind, wantGets := range map[string]int{"StatefulSet": 1, crds.PodKind().GVK.Kind: 0} {
-		c := &madeAnew{}
-		err := deleteOne(t.Context(), c, ID{Kind: kind, Namespace: "n", Name: "x"}, "old", metav1.DeletePropagationBackground)
+	const (
+		stored = "Precondition failed: UID in precondition: old, UID in object meta: new"
+		before = "the UID in the precondition (old) does not match the UID in record (new). The object might have been deleted and then recreated"
+		other  = "the object has been modified"
+	)
+	pod := crds.PodKind().GVK.Kind
+	for _, tt := range []struct {
+		kind, conflict string
+		gone           bool
+	}{{"StatefulSet", stored, true}, {pod, stored, true}, {pod, before, true}, {pod, other, false}} {
+		c := &madeAnew{conflict: tt.conflict}
+		err := deleteOne(t.Context(), c, ID{Kind: tt.kind, Namespace: "n", Name: "x"}, "old", metav1.DeletePropagationBackground)
+		if asked := c.gets > 0; asked != (tt.kind != pod) {
+			t.Errorf("%s, %s: asked %d times", tt.kind, tt.conflict, c.gets)
+		}
 		var problem *Problem
-		if transient := errors.As(err, &problem) && problem.Transient; c.gets != wantGets || (err == nil) != (wantGets > 0) || err != nil && !transient {
-			t.Errorf("%s: asked %d times, want %d; error %v", kind, c.gets, wantGets, err)
+		if transient := errors.As(err, &problem) && problem.Transient; (err == nil) != tt.gone || err != nil && !transient {
+			t.Errorf("%s, %s: error %v, want it to be gone: %t", tt.kind, tt.conflict, err, tt.gone)
 		}
 	}
 }

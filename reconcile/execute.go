@@ -212,13 +212,26 @@ func deleteOne(ctx context.Context, cluster Cluster, id ID, uid types.UID, propa
 	if err == nil || apierrors.IsNotFound(err) {
 		return nil
 	}
-	if apierrors.IsConflict(err) && id.Kind != crds.PodKind().GVK.Kind { // which may not be read one by one: the watch tells
+	switch {
+	case !apierrors.IsConflict(err):
+	case id.Kind == crds.PodKind().GVK.Kind: // which may not be read one by one
+		if otherUID(err) {
+			return nil
+		}
+	default:
 		now, getErr := cluster.Get(ctx, id)
 		if apierrors.IsNotFound(getErr) || getErr == nil && now.GetUID() != uid {
 			return nil
 		}
 	}
 	return apiProblem("delete", id, err)
+}
+
+// otherUID tells a conflict with the precondition of a UID from others, which only its words do
+// (k8s.io/apiserver/pkg/registry/rest, BeforeDelete; k8s.io/apiserver/pkg/storage, Preconditions.Check).
+func otherUID(conflict error) bool {
+	text := strings.ToLower(conflict.Error())
+	return strings.Contains(text, "precondition") && strings.Contains(text, "uid")
 }
 
 // worst joins the problems of a stage into one. What only a person can resolve weighs more than what passes.

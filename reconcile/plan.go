@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,6 +58,7 @@ type Change struct {
 	carried  *carried
 	rendered *unstructured.Unstructured
 	base     *unstructured.Unstructured // what was rendered, with its owner; Want is made of it
+	stuck    string                     // name of the pod that the next pass will delete: see stuckThen
 }
 
 // FieldOp is what happens to a field.
@@ -122,11 +124,20 @@ func (p *Plan) Empty() bool {
 	return true
 }
 
-// Consequence says what becomes of the pods and volumes of an object that is made anew.
+// Consequence says what becomes of the pods and volumes of an object that is made anew, and of a pod that keeps the others from being
+// rolled. It is empty when there is nothing to say.
 func (c *Change) Consequence() string {
-	if c.Action != ActionReplace {
-		return ""
+	var out []string
+	if c.Action == ActionReplace {
+		out = append(out, c.replacing())
 	}
+	if c.stuck != "" {
+		out = append(out, fmt.Sprintf("pod %s, which does not come up and which the others would wait for, is deleted", c.stuck))
+	}
+	return strings.Join(out, "; ")
+}
+
+func (c *Change) replacing() string {
 	if c.ID.Kind != "StatefulSet" {
 		return "its pods are made anew at once"
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -82,6 +84,7 @@ func (a Access) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cache := filepath.Join(a.Dir, "kubectl")
 	cmd := exec.CommandContext(ctx, a.Kubectl, append([]string{"--kubeconfig", a.File, "--cache-dir", cache}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBERC=off") // not what the user prefers
+	apart(cmd)
 	return cmd
 }
 
@@ -95,4 +98,12 @@ func FindKubectl(ctx context.Context, out io.Writer) (string, error) {
 		return "", fmt.Errorf("kubectl: not found, and not built: %w", err)
 	}
 	return assets.Binary("kubectl"), nil
+}
+
+// apart has a command, with all that it has started, told to end when its context does, and only then: Ctrl-C is for the tests, which have
+// to clean up by such commands.
+func apart(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
 }

@@ -124,6 +124,7 @@ func scratchImage(ctx context.Context, name, path, program string) error {
 func run(ctx context.Context, dir, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
+	apart(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", program, err, strings.TrimSpace(string(out)))
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/otelier/otelier/e2e/cluster"
 	"github.com/otelier/otelier/e2e/controlplane"
@@ -134,15 +135,14 @@ func settledVersions(t *testing.T, s *steps.Scene) map[string]string {
 		})
 		return out
 	}
-	last, same := versions(), 0
+	last, since := versions(), time.Now()
 	s.Eventually(t, "nobody changes anything", func() error {
-		now := versions()
-		if same++; !maps.Equal(now, last) {
-			last, same = now, 0
+		if now := versions(); !maps.Equal(now, last) {
+			last, since = now, time.Now()
 		}
-		const often = 10
-		if same < often {
-			return fmt.Errorf("the same for %d looks", same)
+		const long = 5 * time.Second // the cluster's controllers may be slow
+		if same := time.Since(since); same < long {
+			return fmt.Errorf("the same for %s", same)
 		}
 		return nil
 	})

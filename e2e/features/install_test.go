@@ -22,7 +22,7 @@ func TestInstall(t *testing.T) {
 			before = refusals(t, s)
 		})).
 		Assess("is ready", steps.In(func(t *testing.T, s *steps.Scene) {
-			s.Kubectl(t, "", "rollout", "status", "deployment/otelier", "--namespace", s.Installed.Namespace, "--timeout=60s")
+			s.Kubectl(t, "", "rollout", "status", "deployment/otelier", "--namespace", s.Installed.Namespace, "--timeout=4m")
 			if body, err := s.Installed.Get(t.Context(), "/readyz"); err != nil {
 				t.Errorf("/readyz: %v %s", err, body)
 			}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/env"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
+	"github.com/otelier/otelier/e2e/cluster"
 	"github.com/otelier/otelier/e2e/cluster/provider"
 	"github.com/otelier/otelier/e2e/steps"
 	"github.com/otelier/otelier/e2e/steps/program"
@@ -46,8 +47,10 @@ type suite struct {
 	artifacts string
 	config    *envconf.Config
 
-	mu  sync.Mutex
-	ctx context.Context // that of the environment, which its end needs
+	mu    sync.Mutex
+	ctx   context.Context // that of the environment, which its end needs
+	ready chan struct{}   // closed when the setup has succeeded
+	early bool            // the tests were ended before they were done
 }
 
 func run(m *testing.M) (int, error) {
@@ -63,10 +66,10 @@ func run(m *testing.M) (int, error) {
 	defer cancel()
 	deadline, cancel := withDeadline(ctx)
 	defer cancel()
-	if environment, err = env.NewWithContext(ctx, config); err != nil {
+	if environment, err = env.NewWithContext(deadline, config); err != nil {
 		return 1, err
 	}
-	environment.Setup(s.setUp(s.create), s.setUp(steps.BeginInstalled(s.choice, s.artifacts)))
+	environment.Setup(s.setUp(s.create), s.setUp(steps.BeginInstalled(s.choice, s.artifacts)), s.setUp(s.begun))
 
 	ended := make(chan int, 1)
 	go func() { ended <- environment.Run(m) }()
@@ -74,8 +77,24 @@ func run(m *testing.M) (int, error) {
 	case code := <-ended:
 		return code, s.end(code != 0 && ctx.Err() == nil)
 	case <-deadline.Done():
-		return 1, errors.Join(fmt.Errorf("ended early: %w", context.Cause(deadline)), s.end(ctx.Err() == nil))
+		fmt.Fprintf(os.Stderr, "e2e: %v: cleaning up\n", context.Cause(deadline))
+		s.early = true
+		err := s.awaitSetup(ended)
+		return 1, errors.Join(fmt.Errorf("ended early: %w", context.Cause(deadline)), err, s.end(ctx.Err() == nil))
 	}
+}
+
+// awaitSetup waits until the setup is no longer at work, which is cancelled: what it had begun to make it removes itself. Tests are not waited
+// for, which may take long and whose cluster goes.
+func (s *suite) awaitSetup(ended <-chan int) error {
+	const patience = time.Minute
+	select {
+	case <-ended:
+	case <-s.ready:
+	case <-time.After(patience):
+		return fmt.Errorf("the setup goes on %s after it was cancelled, and may leave something behind", patience)
+	}
+	return nil
 }
 
 // withDeadline leaves the end of the tests time to clean up, before go test kills them.
@@ -93,7 +112,7 @@ func newSuite(config *envconf.Config) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &suite{config: config, artifacts: os.Getenv(envArtifacts), ctx: context.Background()}
+	s := &suite{config: config, artifacts: os.Getenv(envArtifacts), ctx: context.Background(), ready: make(chan struct{})}
 	if s.artifacts == "" {
 		s.artifacts = filepath.Join(root, "bin", "e2e-artifacts")
 		if err := os.RemoveAll(s.artifacts); err != nil { // of an earlier run
@@ -113,8 +132,19 @@ func (s *suite) create(ctx context.Context, config *envconf.Config) (context.Con
 	if err != nil {
 		return ctx, err
 	}
+	if nodes, ok := s.choice.Cluster().(cluster.Nodes); ok {
+		if err := repair(ctx, nodes); err != nil {
+			return ctx, err
+		}
+	}
 	config.WithKubeconfigFile(kubeconfig)
 	return ctx, s.choice.WaitForControlPlane(ctx, config.Client())
+}
+
+// begun is the last part of the setup.
+func (s *suite) begun(ctx context.Context, _ *envconf.Config) (context.Context, error) {
+	close(s.ready)
+	return ctx, nil
 }
 
 // setUp remembers what a part of the setup has made, for the end.
@@ -147,6 +177,9 @@ func (s *suite) end(failed bool) error {
 	if s.choice.Keep {
 		if c := s.choice.Cluster(); c != nil {
 			fmt.Fprintf(os.Stderr, "e2e: the cluster is kept: export KUBECONFIG=%s\n", c.Kubeconfig())
+			if s.early {
+				fmt.Fprintln(os.Stderr, "e2e: what tests had broken in it when they were ended is still broken: the next run repairs it")
+			}
 		}
 		return err
 	}

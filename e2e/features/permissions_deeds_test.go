@@ -211,6 +211,7 @@ spec:
 func createInCluster(t *testing.T, s *steps.Scene, r schema.GroupVersionResource, u *unstructured.Unstructured) string {
 	t.Helper()
 	client := clientFor(t, s).Resource(r)
+	steps.MarkOurs(u)
 	got, err := client.Create(t.Context(), u, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("%s: %v", r.Resource, err)

@@ -134,7 +134,7 @@ func dependentPermissions() []permission {
 			barred, lackRelabelling,
 		},
 		{
-			"", "pods", "delete", everywhere, "", "Making pods anew, one by one, that lack a volume which their StatefulSet has got; removing pods that a collector has left.",
+			"", "pods", "delete", everywhere, "", "Making pods anew, one by one: that lack a volume which their StatefulSet has got, or that are of a former revision and don't come up, so that their StatefulSet waits for them in vain; removing pods that a collector has left.",
 			barredRest, lackPodDeletion,
 		},
 		{

@@ -114,6 +114,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %[3]q}]
 `, kind, name, user)
 	for _, manifest := range []string{role, binding} {
 		u := steps.Parse(t, manifest)
+		steps.MarkOurs(u)
 		gvr := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: strings.ToLower(u.GetKind()) + "s"}
 		create := func() (*unstructured.Unstructured, error) {
 			return client.Resource(gvr).Namespace(namespace).Create(t.Context(), u, metav1.CreateOptions{})

@@ -100,10 +100,10 @@ spec: {selector: {app: sink}, ports: [{name: http, port: %d}]}
 	return s
 }
 
-// collect creates the collector, with further fields of its spec in YAML, which replace those that are here.
-func (s *scraping) collect(t *testing.T, replicas int, fields ...string) {
+// collect creates the collector.
+func (s *scraping) collect(t *testing.T, replicas int) {
 	t.Helper()
-	base := fmt.Sprintf(`
+	spec := fmt.Sprintf(`
 replicas: %[1]d
 resources: {requests: {cpu: 20m, memory: 64Mi}}
 targetAllocator: %[3]s
@@ -123,7 +123,7 @@ config:
     extensions: [health_check]
     pipelines: {metrics: {receivers: [prometheus], processors: [batch], exporters: [prometheusremotewrite]}}
 `, replicas, s.Namespace, s.allocator(), receiver(""), sinkPort, samples.LabelCollector)
-	s.Create(t, steps.Collector(t, pool, "statefulset", append([]string{base}, fields...)...))
+	s.Create(t, steps.Collector(t, pool, "statefulset", spec))
 }
 
 // allocator is the spec.targetAllocator of the collector, in YAML: it takes the monitors of the scene's namespace.

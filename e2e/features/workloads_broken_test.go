@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/otelier/otelier/e2e/steps"
 )
 
@@ -106,6 +108,66 @@ func TestBrokenCanaries(t *testing.T) {
 			f.wantServing(t, "three", f.pod(2))
 		})).
 		Feature())
+}
+
+// TestOldestReader is about the one pod below a partition, which alone reads a configuration older than all that are kept: while there is no
+// such pod, nobody does. A quota keeps it away for as long as the operator needs to look.
+func TestOldestReader(t *testing.T) {
+	t.Parallel()
+	const quota = `{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "pods"}, "spec": {"hard": {"pods": "1"}}}`
+	reads := ""
+	environment.Test(t, steps.Feature("the only pod of a StatefulSet that has an old configuration").
+		WithLabel("run", "full").
+		Setup(steps.In(func(t *testing.T, s *steps.Scene) {
+			f := fleet{s, "gateway"}
+			s.Create(t, steps.Collector(t, "gateway", "statefulset", "replicas: 2\nconfigVersions: 1\n", withConfig(configured("one"))))
+			f.wantRolledOut(t, "one", 2)
+			s.PatchSpec(t, "gateway", `statefulSetUpdateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 1}}`)
+			f.wantRolledOut(t, "one", 2)
+			reads = f.configMap(t, f.pod(0))
+			for _, version := range []string{"two", "three", "four"} {
+				s.SetConfig(t, "gateway", configured(version))
+				s.WaitReady(t, "gateway")
+				f.wantServing(t, version, f.pod(1))
+			}
+		})).
+		Assess("comes back with that", steps.In(func(t *testing.T, s *steps.Scene) {
+			f := fleet{s, "gateway"}
+			was := f.lives(t)[f.pod(0)].uid
+			s.Kubectl(t, quota, "create", "-f", "-")
+			s.Kubectl(t, "", "wait", "resourcequota/pods", "--for=jsonpath={.status.hard.pods}=1", "--timeout=4m")
+			s.Kubectl(t, "", "delete", "pod", f.pod(0))
+			s.PatchSpec(t, "gateway", `podDisruptionBudget: {maxUnavailable: 2}`) // something to do, but not to pods
+			s.WaitObserved(t, "gateway")
+			if u := s.Find(t, steps.Pods, f.pod(0)); u != nil {
+				t.Fatalf("the quota has not kept pod %s away", f.pod(0))
+			}
+			if s.Find(t, steps.ConfigMaps, reads) == nil {
+				t.Errorf("ConfigMap %s is gone, which pod %s reads as soon as it is there again", reads, f.pod(0))
+			}
+			s.Kubectl(t, "", "delete", "resourcequota", "pods")
+			s.Eventually(t, "another pod "+f.pod(0), func() error { return f.readyAgain(t, f.pod(0), was) })
+			if is := f.configMap(t, f.pod(0)); is != reads {
+				t.Errorf("pod %s reads %s, want %s as before", f.pod(0), is, reads)
+			}
+			f.wantServing(t, "one", f.pod(0))
+			s.WaitReady(t, "gateway")
+		})).
+		Feature())
+}
+
+// configMap is the name of the one that a pod mounts.
+func (f fleet) configMap(t *testing.T, pod string) string {
+	t.Helper()
+	volumes, _, _ := unstructured.NestedSlice(f.Get(t, steps.Pods, pod).Object, "spec", "volumes")
+	for _, v := range volumes {
+		volume, _ := v.(map[string]any)
+		if name, found, _ := unstructured.NestedString(volume, "configMap", "name"); found {
+			return name
+		}
+	}
+	t.Fatalf("pod %s mounts no ConfigMap: %v", pod, volumes)
+	return ""
 }
 
 // breaks gives the collector a configuration that does not work, and waits until that is said. So many pods must be as they were, and

@@ -155,8 +155,13 @@ func (f fleet) wantServing(t *testing.T, version string, pods ...string) {
 		return
 	}
 	for _, pod := range pods {
-		if got, err := f.version(t, pod); err != nil || got != version {
-			t.Errorf("the collector in pod %s works with configuration %q (%v), want %q", pod, got, err, version)
+		got := ""
+		f.Eventually(t, "the collector in pod "+pod+" tells its configuration", func() (err error) {
+			got, err = f.version(t, pod)
+			return err
+		})
+		if got != version {
+			t.Errorf("the collector in pod %s works with configuration %q, want %q", pod, got, version)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (s *Scene) dump(t *testing.T) {
 			out.WriteString(err.Error() + "\n")
 		}
 	}
-	if s.ControlPlane != nil && s.ControlPlane.Keep() == nil {
+	if s.ControlPlane != nil && s.artifacts == "" && s.ControlPlane.Keep() == nil { // else they are among the artifacts
 		out.WriteString("logs of the control plane: " + s.ControlPlane.LogDir() + "\n")
 	}
 	t.Logf("what was in namespace %s:\n%s", s.Namespace, out.String())

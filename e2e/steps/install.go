@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/e2e-framework/pkg/env"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
@@ -23,13 +24,23 @@ import (
 // SystemNamespace is where otelier install puts the operator.
 const SystemNamespace = "otelier-system"
 
-// What marks the objects of these tests: the namespaces of scenes by a label, those that were left for somebody to look at by another, and
-// the operator's by an annotation that lists the CRDs which were not there before.
+// What marks the objects of these tests: the namespaces of scenes, and what scenes have in none, by a label, and the operator's by an
+// annotation that lists the CRDs which were not there before.
 const (
 	sceneLabel          = "app.kubernetes.io/part-of=otelier-e2e"
-	leftLabel           = "e2e.otelier.io/left=true"
 	installedAnnotation = "e2e.otelier.io/installed-crds"
 )
+
+// MarkOurs has an object that is in no namespace removed by the next tests, should those that make it not come to that.
+func MarkOurs(u *unstructured.Unstructured) {
+	key, value, _ := strings.Cut(sceneLabel, "=")
+	labels := u.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[key] = value
+	u.SetLabels(labels)
+}
 
 // BeginInstalled returns the setup of an environment whose cluster the provider has created: it builds the program, makes the images
 // known to the cluster, and installs the operator and the CRDs of monitors. What an earlier run has left there is reused. Scenes that fail
@@ -46,7 +57,10 @@ func BeginInstalled(c *provider.Choice, artifacts string) env.Func {
 		if err := s.begin(ctx); err != nil {
 			return ctx, err
 		}
-		if err := s.removeScenes(ctx, leftLabel); err != nil {
+		if err := s.Installed.refuse(ctx); err != nil {
+			return ctx, err
+		}
+		if err := s.removeScenes(ctx); err != nil {
 			return ctx, err
 		}
 		if s.Installed.imageID, err = c.ImageID(ctx, s.Images.Operator); err != nil {
@@ -66,7 +80,7 @@ func EndInstalled(c *provider.Choice) env.Func {
 		}
 		err := s.Installed.stop()
 		if c.Name == cluster.Kubeconfig && !c.Keep {
-			err = errors.Join(err, s.removeScenes(ctx, sceneLabel), s.Installed.uninstall(ctx))
+			err = errors.Join(err, s.removeScenes(ctx), s.Installed.uninstall(ctx))
 		}
 		ctx, endErr := End(ctx, config)
 		return ctx, errors.Join(err, endErr)
@@ -86,9 +100,11 @@ func ExportInstalled(ctx context.Context, _ *envconf.Config) (context.Context, e
 	return ctx, err
 }
 
-// removeScenes removes the namespaces of scenes with a label, also of those of an earlier run, and waits for that.
-func (s *Suite) removeScenes(ctx context.Context, label string) error {
-	return s.kubectl(ctx, nil, "delete", "namespaces", "--selector", label, "--timeout=5m")
+// removeScenes removes all scenes with what is theirs in no namespace, also those that an earlier run has left for somebody to look at, or
+// because it was killed, and waits for that.
+func (s *Suite) removeScenes(ctx context.Context) error {
+	return s.kubectl(ctx, nil, "delete", "namespaces,clusterrolebindings,clusterroles,storageclasses,persistentvolumes",
+		"--selector", sceneLabel, "--timeout=5m")
 }
 
 // kubectl runs kubectl with an input that may be nil.
@@ -168,7 +184,7 @@ func (i *Installed) mark(ctx context.Context) error {
 	}
 	there, missing := strings.Fields(out), []string{}
 	for _, name := range []string{
-		"opentelemetrycollectors.opentelemetry.io", "servicemonitors.monitoring.coreos.com", "podmonitors.monitoring.coreos.com",
+		collectorsCRD, "servicemonitors.monitoring.coreos.com", "podmonitors.monitoring.coreos.com",
 		"probes.monitoring.coreos.com", "scrapeconfigs.monitoring.coreos.com",
 	} {
 		if crd := "customresourcedefinition.apiextensions.k8s.io/" + name; !slices.Contains(there, crd) {

@@ -78,10 +78,10 @@ func (s *Suite) Scene(t *testing.T) *Scene {
 // deleted at the end of the test; when the test has failed, what was there is exported before.
 func (s *Suite) NewNamespace(t *testing.T) string {
 	t.Helper()
-	key, value, _ := strings.Cut(sceneLabel, "=")
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{
-		"generateName": nameOf(t) + "-", "labels": map[string]any{key: value},
+		"generateName": nameOf(t) + "-",
 	}}}
+	MarkOurs(u)
 	got, err := s.client.Resource(Namespaces).Create(t.Context(), u, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("namespace: %v", err)
@@ -118,10 +118,7 @@ func (s *Suite) leave(t *testing.T, namespace string) {
 	case !s.realPods() && s.Installed == nil:
 		return // nothing runs there, and nobody works on it any more
 	case t.Failed() && s.keep:
-		if err := s.kubectl(ctx, nil, "label", "namespace", namespace, leftLabel); err != nil {
-			t.Log(err)
-		}
-		return
+		return // until the next run
 	}
 	err := s.client.Resource(Namespaces).Delete(ctx, namespace, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {

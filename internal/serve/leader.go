@@ -15,8 +15,9 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// A leader that stops without releasing the lease, say by a crash of its node, is replaced when leaseDuration is over and the others look the
-// next time: after retryPeriod, with up to 1.2 times that of jitter.
+// A leader that stops without releasing the lease, say by a crash of its node, is replaced within 24 s: the others look each retryPeriod,
+// with up to 1.2 times that of jitter, so after 4.4 s at most. They count leaseDuration from when they have seen the last renewal, and take
+// the lease when they look the next time after that (k8s.io/client-go/tools/leaderelection, tryAcquireOrRenew).
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second

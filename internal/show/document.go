@@ -44,7 +44,7 @@ type change struct {
 	Fields    []field          `json:"fields,omitempty"`
 	Immutable []string         `json:"immutable,omitempty"`
 	Because   string           `json:"because,omitempty"`
-	// Consequence is what a replacement means for pods and volumes.
+	// Consequence is what a change means for pods and volumes beyond being rolled.
 	Consequence string `json:"consequence,omitempty"`
 	Predicted   string `json:"predicted,omitempty"`
 	Error       string `json:"error,omitempty"`
@@ -152,12 +152,12 @@ func newChange(r *redactor, c reconcile.Change, results map[reconcile.ID]reconci
 	case result.Err != nil:
 		out.Error = r.message(result.Err.Message)
 	}
-	if c.Action == reconcile.ActionReplace {
-		out.Consequence = c.Consequence()
-	}
 	fields := effective(c, results)
 	if out.Action == reconcile.ActionUpdate && out.Error == "" && len(fields) == 0 {
 		out.Action = reconcile.ActionNone // the API server would make it what it is
+	}
+	if out.Action != reconcile.ActionNone {
+		out.Consequence = c.Consequence()
 	}
 	for _, f := range fields {
 		shown := field{Path: r.message(f.Path), Op: f.Op, Old: r.field(c.ID.Kind, f.Path, f.Old), New: r.field(c.ID.Kind, f.Path, f.New)}

@@ -175,11 +175,13 @@ func (c change) symbol() (string, style) {
 	}
 }
 
-// reason is why an object is replaced or deleted.
+// reason is why an object is replaced or deleted, and what else becomes of it.
 func (c change) reason() string {
 	switch {
 	case c.Action == reconcile.ActionDelete:
 		return cmp.Or(c.Because, "no longer rendered")
+	case c.Action == reconcile.ActionUpdate:
+		return c.Consequence
 	case c.Action != reconcile.ActionReplace:
 		return c.Because
 	}
