@@ -55,9 +55,9 @@ test: check-tools check-race assets ## Run all tests, with the race detector, ag
 
 # grep outlives a Ctrl-C, since the tests clean up then and have things to say.
 .PHONY: e2e
-e2e: check-tools check-race ## Run the features on a cluster of containers (kind), with the operator's image. FULL=1 runs all, KEEP=1 keeps the cluster.
-	E2E_PROVIDER=$(E2E_PROVIDER) KEEP=$(KEEP) go -C e2e test -race -count=1 -timeout $(if $(FULL),120m,60m) -parallel 6 -v ./features \
-		$(if $(RUN),-run '$(RUN)') -args $(if $(FULL)$(RUN),,-labels run=smoke) | { trap '' INT; grep --line-buffered -v '^ *=== '; }
+e2e: check-tools check-race ## Run the features on a cluster of containers (kind), with the operator's image. FULL=1 runs all, RUN=REGEXP some, KEEP=1 keeps the cluster, E2E_PROVIDER=kind|local|kubeconfig.
+	$(if $(E2E_ARTIFACTS),E2E_ARTIFACTS=$(abspath $(E2E_ARTIFACTS)) )E2E_PROVIDER=$(E2E_PROVIDER) KEEP=$(KEEP) go -C e2e test -race -count=1 -timeout $(if $(filter-out 0,$(FULL)),120m,60m) -parallel 6 -v ./features \
+		$(if $(RUN),-run '$(RUN)') -args $(if $(filter-out 0,$(FULL))$(RUN),,-labels run=smoke) | { trap '' INT; grep --line-buffered -v '^ *=== '; }
 
 .PHONY: e2e-images
 e2e-images: check-tools ## Build the images that make e2e needs, unless they are there.

@@ -503,7 +503,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestInstallErrors(t *testing.T) {
-	for _, args := range [][]string{{"-n", "a b"}, {"-n", "Upper"}, {"--namespaces=a,b/c"}, {"--image=a b"}, {"--collector-image=a\"b"}, {"--replicas=-1"}} {
+	for _, args := range [][]string{{"-n", "a b"}, {"-n", "Upper"}, {"--namespaces=a,b/c"}, {"--namespaces="}, {"--namespaces=a,"}, {"--image=a b"}, {"--collector-image=a\"b"}, {"--replicas=-1"}} {
 		code, out, stderr := otelier(t, "", append([]string{"install"}, args...)...)
 		if code == exitOK || out != "" || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%v: exit %d, stdout %q, stderr %q: want an error of one line", args, code, out, stderr)

@@ -52,13 +52,13 @@ func (c *crdsCmd) Run(ctx context.Context, io streams) error {
 }
 
 type installCmd struct {
-	Namespace      string   `help:"Namespace to make and to run in." default:"${namespace}" short:"n"`
-	Image          string   `help:"Image of the operator." default:"${operatorImage}" placeholder:"IMAGE"`
-	Replicas       int      `help:"Replicas of the operator: one works, the others stand by." default:"1"`
-	Namespaces     []string `help:"Namespaces whose collectors are worked on, and the only ones in which rights are granted; all by default." placeholder:"NAMESPACE"`
-	CollectorImage string   `help:"Image of collectors whose spec has none." placeholder:"IMAGE"`
-	Discovery      bool     `help:"Grant what finding targets takes: reading monitors, namespaces, nodes, Services, their endpoints and Ingresses." default:"true" negatable:""`
-	Secrets        bool     `help:"Grant reading Secrets, for monitors that refer to some." default:"true" negatable:""`
+	Namespace      string        `help:"Namespace to make and to run in." default:"${namespace}" short:"n"`
+	Image          string        `help:"Image of the operator." default:"${operatorImage}" placeholder:"IMAGE"`
+	Replicas       int           `help:"Replicas of the operator: one works, the others stand by." default:"1"`
+	Namespaces     namespaceList `help:"Namespaces whose collectors are worked on, and the only ones in which rights are granted; all by default." placeholder:"NAMESPACE"`
+	CollectorImage string        `help:"Image of collectors whose spec has none." placeholder:"IMAGE"`
+	Discovery      bool          `help:"Grant what finding targets takes: reading monitors, namespaces, nodes, Services, their endpoints and Ingresses." default:"true" negatable:""`
+	Secrets        bool          `help:"Grant reading Secrets, for monitors that refer to some." default:"true" negatable:""`
 }
 
 func (c *installCmd) Run(io streams) error {

@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -39,7 +41,7 @@ const gcPercent = 25
 
 type runCmd struct {
 	Kube       kubeFlags     `embed:"" group:"Cluster"`
-	Namespaces []string      `help:"Namespaces whose collectors are worked on; all by default." placeholder:"NAMESPACE" group:"Cluster"`
+	Namespaces namespaceList `help:"Namespaces whose collectors are worked on; all by default." placeholder:"NAMESPACE" group:"Cluster"`
 	Workers    int           `help:"Collectors that are worked on at a time." default:"4" group:"Cluster"`
 	DryRun     bool          `help:"Only observe: say in the log, in metrics and in Events what would be done, and do nothing else." group:"Cluster"`
 	Listen     string        `help:"Address of /healthz, /readyz and /metrics; empty for none." default:":8080" group:"Serving"`
@@ -76,6 +78,26 @@ func (c *runCmd) Validate() error {
 		return err
 	}
 	return checkNamespaces("--namespaces", c.Namespaces...)
+}
+
+// namespaceList is a flag's list of namespaces. One that is given and empty, as by a variable that is not set, is refused: it would mean all.
+type namespaceList []string
+
+// Decode implements kong.MapperValue.
+func (l *namespaceList) Decode(ctx *kong.DecodeContext) error {
+	var value string
+	if err := ctx.Scan.PopValueInto("namespaces", &value); err != nil {
+		return err
+	}
+	if value == "" {
+		return errors.New("empty: name the namespaces, or leave the flag out for all of them")
+	}
+	for name := range strings.SplitSeq(value, ",") {
+		if !slices.Contains(*l, name) {
+			*l = append(*l, name)
+		}
+	}
+	return nil
 }
 
 // checkNamespaces refuses what no namespace is called. An empty name would mean all of them.

@@ -10,7 +10,7 @@ type TargetAllocator struct {
 	AllocationStrategy string `json:"allocationStrategy,omitempty"` // default consistent-hashing
 	// FilterStrategy is relabel-config by default; any other value, and the empty one too, means none.
 	FilterStrategy                *string       `json:"filterStrategy,omitempty"`
-	CollectorNotReadyGracePeriod  string        `json:"collectorNotReadyGracePeriod,omitempty"`  // default 30s
+	CollectorNotReadyGracePeriod  string        `json:"collectorNotReadyGracePeriod,omitempty"`  // 60s, or this if it is longer; 0 for ever
 	CollectorTargetReloadInterval string        `json:"collectorTargetReloadInterval,omitempty"` // default 30s
 	AllowInsecureAuthSecrets      bool          `json:"allowInsecureAuthSecrets,omitempty"`
 	PrometheusCR                  *PrometheusCR `json:"prometheusCR,omitempty"`

@@ -115,15 +115,20 @@ func newSuite(config *envconf.Config) (*suite, error) {
 	s := &suite{config: config, artifacts: os.Getenv(envArtifacts), ctx: context.Background(), ready: make(chan struct{})}
 	if s.artifacts == "" {
 		s.artifacts = filepath.Join(root, "bin", "e2e-artifacts")
-		if err := os.RemoveAll(s.artifacts); err != nil { // of an earlier run
-			return nil, err
-		}
 	}
 	if s.artifacts, err = filepath.Abs(s.artifacts); err != nil {
 		return nil, err
 	}
-	s.choice, err = provider.New(cmp.Or(os.Getenv(envCluster), "otelier-e2e"), root, os.Stderr)
-	return s, err
+	if s.choice, err = provider.New(cmp.Or(os.Getenv(envCluster), "otelier-e2e"), root, os.Stderr); err != nil {
+		return nil, err
+	}
+	if os.Getenv(envArtifacts) == "" {
+		s.artifacts = filepath.Join(s.artifacts, s.choice.Name)
+		if err := os.RemoveAll(s.artifacts); err != nil { // of an earlier run
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // create has the provider make the cluster.

@@ -164,7 +164,9 @@ content only of Secrets that a selected monitor refers to, in namespaces that ` 
 rights to create workloads, the operator can, as any controller of workloads, run pods with any ServiceAccount and any Secret of the namespaces
 it works in.
 
-Nothing is granted that lets the operator change a collector (but for its status), a Secret, a Role, a node, or what others have made.
+Nothing is granted that lets the operator change a collector (but for its status), a Secret, a Role or a node. RBAC can't tell whose an object is: by
+its rights the operator could change or delete any object of the kinds below, in the namespaces that it works in. That it leaves alone what is not a
+collector's is its own doing. ` + "`--namespaces`" + ` limits where.
 
 | API group | Resource | Verb | Where | Not with | For | Without it |
 |---|---|---|---|---|---|---|

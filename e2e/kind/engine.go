@@ -53,10 +53,11 @@ func StartEngine(ctx context.Context, out io.Writer, keep bool) (*Engine, error)
 	if _, err := engineVersion(ctx); err == nil { // started by its package
 		return &Engine{}, nil
 	}
-	if err := raiseWatches(out); err != nil {
+	before := lookAtHost(ctx)
+	if err := before.raiseWatches(out); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	e, err := launch(ctx, out, keep)
+	e, err := launch(ctx, out, keep, before)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
@@ -68,7 +69,7 @@ func engineVersion(ctx context.Context) (string, error) {
 }
 
 // launch starts dockerd and waits until it answers.
-func launch(ctx context.Context, out io.Writer, keep bool) (*Engine, error) {
+func launch(ctx context.Context, out io.Writer, keep bool, before host) (*Engine, error) {
 	const patience = time.Minute
 	command, log, err := dockerd(ctx, keep)
 	if err != nil {
@@ -79,7 +80,7 @@ func launch(ctx context.Context, out io.Writer, keep bool) (*Engine, error) {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // it may outlive all contexts
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the tests: the cluster goes first
-	e := &Engine{own: cmd, done: make(chan error, 1), host: lookAtHost(ctx)}
+	e := &Engine{own: cmd, done: make(chan error, 1), host: before}
 	if e.hold, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -172,25 +173,6 @@ func (e *Engine) Stop() error {
 		return fmt.Errorf("engine: dockerd has not ended after %s", patience)
 	}
 	return e.host.restore(ctx)
-}
-
-// raiseWatches raises the number of inotify instances that a user may have: each node and each pod takes some, and all are root's.
-//
-// https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
-func raiseWatches(out io.Writer) error {
-	const (
-		file   = "/proc/sys/fs/inotify/max_user_instances"
-		enough = 1024
-	)
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if now, err := strconv.Atoi(strings.TrimSpace(string(data))); err != nil || now >= enough {
-		return err
-	}
-	say(out, "engine: fs.inotify.max_user_instances set to %d\n", enough)
-	return os.WriteFile(file, []byte(strconv.Itoa(enough)), 0o600)
 }
 
 // mayRaiseLimits says whether processes of this machine can have CAP_SYS_RESOURCE: cmd/nolimit says what becomes of those that can't.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,18 +15,41 @@ import (
 	"github.com/otelier/otelier/e2e/controlplane"
 )
 
-const ipForward = "/proc/sys/net/ipv4/ip_forward"
+const (
+	ipForward = "/proc/sys/net/ipv4/ip_forward"
+	// inotifyInstances is how many a user may have: each node and each pod takes some, and all are root's.
+	//
+	// https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
+	inotifyInstances = "/proc/sys/fs/inotify/max_user_instances"
+)
 
-// host is what dockerd changes of the network of its host and does not put back.
+// host is what dockerd, and we for it, change of the host.
 type host struct {
-	forward []byte // content of ipForward
-	bare    bool   // there were no packet filter rules
+	settings map[string][]byte // contents of files in /proc/sys
+	bare     bool              // there were no packet filter rules
 }
 
 func lookAtHost(ctx context.Context) host {
-	forward, _ := os.ReadFile(ipForward)
+	h := host{settings: map[string][]byte{}}
+	for _, file := range []string{ipForward, inotifyInstances} {
+		if data, err := os.ReadFile(file); err == nil {
+			h.settings[file] = data
+		}
+	}
 	rules, err := run(ctx, "iptables-save")
-	return host{forward: forward, bare: err == nil && !strings.Contains(rules, "\n-A ")}
+	h.bare = err == nil && !strings.Contains(rules, "\n-A ")
+	return h
+}
+
+// raiseWatches raises the number of inotify instances if it is too low for a cluster or two.
+func (h host) raiseWatches(out io.Writer) error {
+	const enough = 1024
+	now, err := strconv.Atoi(strings.TrimSpace(string(h.settings[inotifyInstances])))
+	if err != nil || now >= enough {
+		return nil //nolint:nilerr // where it can't be read it can't be raised: see what happens
+	}
+	say(out, "engine: fs.inotify.max_user_instances set to %d\n", enough)
+	return os.WriteFile(inotifyInstances, []byte(strconv.Itoa(enough)), 0o600)
 }
 
 // restore puts back what was there. Where there were rules of others, those of dockerd stay among them.
@@ -40,8 +64,8 @@ func (h host) restore(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	if len(h.forward) > 0 {
-		errs = append(errs, os.WriteFile(ipForward, h.forward, 0o600))
+	for file, data := range h.settings {
+		errs = append(errs, os.WriteFile(file, data, 0o600))
 	}
 	return errors.Join(errs...)
 }

@@ -41,6 +41,9 @@ func (e *existing) Create(ctx context.Context, _ ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("kubeconfig: %w", err)
 	}
+	if config.Contexts[config.CurrentContext] == nil {
+		return "", fmt.Errorf("KUBECONFIG=%s: no such file, or no current context in it; its path has to be absolute", os.Getenv("KUBECONFIG"))
+	}
 	dir, err := os.MkdirTemp("", "otelier-cluster-")
 	if err != nil {
 		return "", fmt.Errorf("kubeconfig: %w", err)

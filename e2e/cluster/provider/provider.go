@@ -84,6 +84,9 @@ func New(name, root string, out io.Writer) (*Choice, error) {
 	case cluster.Local, "":
 		c.useLocal(name, out)
 	case cluster.Kubeconfig:
+		if _, err := imagesFromEnvironment(); err != nil {
+			return nil, err // before anything is done to the cluster
+		}
 		c.useKubeconfig(out)
 	default:
 		return nil, fmt.Errorf("%s=%s: want %s, %s or %s", EnvProvider, c.Name, cluster.Kind, cluster.Local, cluster.Kubeconfig)
