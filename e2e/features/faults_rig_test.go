@@ -130,6 +130,9 @@ func (f *faulty) podsNow(ctx context.Context) (map[string]pod, error) {
 			return nil, fmt.Errorf("pods of %s: %w", namespace, err)
 		}
 		for _, p := range list.Items {
+			if p.DeletionTimestamp != nil { // it is on its way out, as one of a lost node is until the node is back
+				continue
+			}
 			one := pod{uid: string(p.UID)}
 			for _, c := range p.Status.ContainerStatuses {
 				one.restarts += c.RestartCount
