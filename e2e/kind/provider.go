@@ -10,14 +10,10 @@ import (
 	"io"
 	"os"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/e2e-framework/klient"
-	"sigs.k8s.io/e2e-framework/support"
 
 	"github.com/otelier/otelier/e2e/controlplane"
 )
-
-var _ support.E2EClusterProviderWithImageLoader = (*Provider)(nil)
 
 // Options of a cluster.
 type Options struct {
@@ -34,7 +30,7 @@ type Options struct {
 	Keep bool
 }
 
-// Provider is a cluster in the terms of e2e-framework.
+// Provider makes a cluster and removes it.
 type Provider struct {
 	options Options
 	engine  *Engine
@@ -57,35 +53,9 @@ func New(options Options) *Provider {
 // Cluster is the running cluster; nil before Create and after Destroy.
 func (p *Provider) Cluster() *Cluster { return p.cluster }
 
-// SetDefaults has nothing to set.
-func (p *Provider) SetDefaults() support.E2EClusterProvider { return p }
-
-// WithName sets the name of the cluster.
-func (p *Provider) WithName(name string) support.E2EClusterProvider {
-	p.options.Name = name
-	return p
-}
-
-// WithVersion is ignored: the repository pins the version of kind.
-func (p *Provider) WithVersion(string) support.E2EClusterProvider { return p }
-
-// WithPath is ignored: kind is built at the version that the repository pins.
-func (p *Provider) WithPath(string) support.E2EClusterProvider { return p }
-
-// WithOpts applies the options that are for this provider. Those for others do nothing.
-func (p *Provider) WithOpts(opts ...support.ClusterOpts) support.E2EClusterProvider {
-	for _, opt := range opts {
-		opt(p)
-	}
-	return p
-}
-
 // Create makes the cluster, and before that what it takes: an engine, kind, a node image. A cluster of the name that is there is taken as
 // it is. It returns the path of the kubeconfig.
-func (p *Provider) Create(ctx context.Context, args ...string) (string, error) {
-	if len(args) > 0 {
-		return "", fmt.Errorf("cluster %s: arguments %q are not supported", p.options.Name, args)
-	}
+func (p *Provider) Create(ctx context.Context, _ ...string) (string, error) {
 	if p.cluster != nil {
 		return p.cluster.Kubeconfig(), nil
 	}
@@ -133,37 +103,6 @@ func (p *Provider) nodeImage(ctx context.Context) (string, error) {
 	return BuildNodeImage(ctx, p.options.Out)
 }
 
-// CreateWithConfig is Create; configFile has to be empty.
-func (p *Provider) CreateWithConfig(ctx context.Context, configFile string) (string, error) {
-	if configFile != "" {
-		return "", fmt.Errorf("cluster %s: configuration file %s is not supported", p.options.Name, configFile)
-	}
-	return p.Create(ctx)
-}
-
-// GetKubeconfig is the path of the kubeconfig, "" if the cluster does not run.
-func (p *Provider) GetKubeconfig() string {
-	if p.cluster == nil {
-		return ""
-	}
-	return p.cluster.Kubeconfig()
-}
-
-// GenerateKubeconfig is GetKubeconfig; it knows no arguments.
-func (p *Provider) GenerateKubeconfig(args ...string) (string, error) {
-	switch {
-	case p.cluster == nil:
-		return "", p.notRunning()
-	case len(args) > 0:
-		return "", fmt.Errorf("cluster %s: arguments %q are not supported", p.options.Name, args)
-	default:
-		return p.cluster.Kubeconfig(), nil
-	}
-}
-
-// GetKubectlContext is the name of the kubeconfig's only context.
-func (p *Provider) GetKubectlContext() string { return "kind-" + p.options.Name }
-
 // ExportLogs writes what the nodes and all containers in them have logged into a directory, which it makes.
 func (p *Provider) ExportLogs(ctx context.Context, dest string) error {
 	if p.program == "" {
@@ -196,35 +135,6 @@ func (p *Provider) WaitForControlPlane(ctx context.Context, _ klient.Client) err
 		}
 	}
 	return nil
-}
-
-// KubernetesRestConfig is the configuration of a client that may do everything, nil if the cluster does not run.
-func (p *Provider) KubernetesRestConfig() *rest.Config {
-	if p.cluster == nil {
-		return nil
-	}
-	config, err := p.cluster.RESTConfig("e2e-framework")
-	if err != nil {
-		return nil // the interface has no room for it
-	}
-	return config
-}
-
-// LoadImage copies an image from the engine into all nodes.
-func (p *Provider) LoadImage(ctx context.Context, image string, _ ...string) error {
-	if p.cluster == nil {
-		return p.notRunning()
-	}
-	return p.cluster.LoadImages(ctx, image)
-}
-
-// LoadImageArchive copies the images of an archive into all nodes.
-func (p *Provider) LoadImageArchive(ctx context.Context, archive string, _ ...string) error {
-	if p.cluster == nil {
-		return p.notRunning()
-	}
-	_, err := p.kind(ctx, "load", "image-archive", archive, "--name", p.options.Name)
-	return err
 }
 
 func (p *Provider) kind(ctx context.Context, args ...string) (string, error) {
